@@ -1,0 +1,7 @@
+/* The wall and the monotonic clock; the only place that asks them. */
+#pragma once
+
+#include <stdint.h>
+
+int64_t clock_wall_ms(void);
+int64_t clock_mono_us(void);

@@ -1,0 +1,50 @@
+/* From Beckon's records to message bytes, in topics.output_format. One encoder per thread. */
+#pragma once
+
+#include "consumer/decode.h"
+
+/* What goes to campaign-triggers and (with suppressed ones) to decisions. */
+struct trigger_record {
+    char id[33];          /* trigger id, 32 hex digits: derived, so that readers can de-duplicate */
+    struct str user, campaign, channel, offer; /* offer: JSON object, as configured */
+    struct str cause;     /* event id that set it off */
+    struct str item;      /* empty: none */
+    double old_price, new_price; /* NAN: none */
+    int64_t time_ms, valid_until_ms;
+    double propensity;
+    const char *reason;   /* policy_reason_name */
+    bool sent;
+    size_t n_items;       /* the user's list at that moment, best first */
+    struct str items[32];
+};
+
+struct dead_letter {
+    enum dead_reason reason;
+    const char *detail;
+    int32_t schema_id;
+    struct origin origin;
+    const void *key, *payload; /* original bytes */
+    size_t key_n, payload_n;   /* payload longer than 1 MB is cut and `payload_bytes` tells */
+    int64_t time_ms;           /* when it was refused */
+};
+
+struct encoder;
+/* Registers the output schemas with the registry when there is one. `format` is
+ * usually cfg->topics_output_format. */
+int encoder_new(const struct config *cfg, enum data_format format, struct encoder **ret);
+void encoder_free(struct encoder *e);
+DEFINE_CLEANUP(struct encoder, encoder_free)
+
+/* Each replaces the buffer's content. 0, -ENOMEM or -EINVAL. */
+int encode_trigger(struct encoder *e, const struct trigger_record *t, struct buf *out);
+int encode_decision(struct encoder *e, const struct trigger_record *t, struct buf *out);
+int encode_dead_letter(struct encoder *e, const struct dead_letter *d, struct buf *out);
+int encode_event(struct encoder *e, const struct event *ev, const char *type_name, struct buf *out);
+int encode_item(struct encoder *e, const struct item_info *i, struct buf *out);
+int encode_control(struct encoder *e, const struct control_info *c, struct buf *out);
+
+/* Any of Beckon's topics' messages as one line of JSON (what `tail` prints). */
+int render_json(struct decoder *d, const void *p, size_t n, struct buf *out);
+/* A dead letter read back: original bytes, key and origin, borrowed from `p` or the
+ * decoder's arena. 0 or -EBADMSG. */
+int decode_dead_letter(struct decoder *d, const void *p, size_t n, struct dead_letter *ret);

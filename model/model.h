@@ -1,0 +1,200 @@
+/* The recommender behind one door: who likes what, learned online.
+ *
+ * `struct model` is shared by a process's workers: the catalogue, item and
+ * feature embeddings, co-visitation, trends. `struct shard` holds the users of
+ * one partition and belongs to the one worker that owns the partition.
+ * `struct learner` is a worker's scratch and random numbers.
+ *
+ * Locking is the caller's: functions marked [structural] need the model to
+ * themselves (a write lock); [shared] ones may run side by side, one learner
+ * and shard per thread (a read lock; Hogwild, Recht et al. 2011: item rows are
+ * updated without locks, counters with relaxed atomics); [shard] ones touch only
+ * the given shard. No clock, no I/O: times come in with the events, and one
+ * thread with the same events and seed gives the same bits.
+ */
+#pragma once
+
+#include "model/event.h"
+#include "model/profile.h"
+
+enum { TOP_MAX = 200 };
+#define ROW_NONE UINT32_MAX
+
+enum loss { LOSS_BPR, LOSS_LOGISTIC, LOSS_SQUARED };
+enum optimizer { OPT_ADAGRAD, OPT_PLAIN };
+
+struct model_config {
+    uint32_t dim;              /* embedding width, floats per row; multiple of 8, 8..512 */
+    uint64_t seed;
+    enum loss loss;
+    enum optimizer optimizer;
+    float learning_rate, l2, clip; /* clip: largest L2 norm of one gradient */
+    uint32_t negatives;        /* sampled per positive */
+    float negative_alpha;      /* sampling weight = popularity^alpha */
+    bool learn_phi;            /* learn the user map φ (dim × dim, starts as identity) */
+    float type_weight[EV_MAX]; /* 0: not learned; > 0: a positive of that weight; < 0: a dislike */
+    float covisit_weight, trend_weight; /* in the blended score; 0 turns the part off */
+    int64_t trend_half_life_ms, profile_half_life_ms;
+    uint32_t max_items, max_users;      /* rows per model / per shard; beyond, the stalest are evicted */
+    uint32_t item_admit;                /* events before an item outside the catalogue gets a row (>= 1) */
+    int64_t item_expire_ms, user_expire_ms; /* since last event; 0: never. Catalogue items never expire. */
+    int64_t bought_window_ms;           /* items bought within it are not recommended; 0: may come back */
+    bool show_restricted_adult;         /* let ITEM_ADULT into lists */
+    uint32_t top_n;                     /* list length, 1..TOP_MAX */
+    /* denoising: events of a user within a minute beyond which he is a flood, and
+     * sustained for `bot_minutes` minutes in a row a bot (0 turns the rule off) */
+    uint32_t flood_per_minute, bot_minutes;
+};
+
+void model_config_default(struct model_config *c);
+
+struct model;
+struct shard;
+struct learner;
+
+int model_new(const struct model_config *c, struct model **ret);
+void model_free(struct model *m);
+DEFINE_CLEANUP(struct model, model_free)
+const struct model_config *model_config_of(const struct model *m);
+
+/* ---- items ---------------------------------------------------------------- */
+
+/* What one may know of an item; strings live as long as the item does. */
+struct item_view {
+    struct str id, category, brand; /* category: the path's leaf name, for people */
+    uint32_t category_key;          /* leaf category, 0: none; same for every item of the category */
+    double price, margin;           /* NAN: unknown */
+    bool available, in_catalogue;
+    uint32_t flags;
+    float popularity;               /* events, decayed by trend_half_life */
+    int64_t last_ms;
+};
+
+/* Inserts or replaces a catalogue item; a tombstone (deleted) makes it unavailable
+ * and drops it from the catalogue. Returns its row through ret_row and the old
+ * price through ret_old_price (NAN if new), both optional. 0, -ENOMEM, -EINVAL
+ * (dense width differs from the first one seen). [structural] */
+int model_item_upsert(struct model *m, const struct item_info *info, int64_t now_ms, uint32_t *ret_row,
+                      double *ret_old_price);
+
+/* Row of an id, or ROW_NONE. [shared] */
+uint32_t model_item_find(const struct model *m, struct str id);
+/* Row of an id, made if needed once it was asked for item_admit times; ROW_NONE
+ * before that and when memory is out. [structural] */
+uint32_t model_item_admit(struct model *m, struct str id, int64_t now_ms);
+void model_item_view(const struct model *m, uint32_t row, struct item_view *ret); /* [shared] */
+uint32_t model_items(const struct model *m); /* rows in use, dead ones included: rows are 0..n-1 */
+/* Name of a category by its key ("" when unknown) and the reverse (0 when unknown). */
+struct str model_category_name(const struct model *m, uint32_t key);
+uint32_t model_category_key(const struct model *m, struct str name);
+
+/* Expiry, eviction, and rebuilding of item vectors whose features moved; call
+ * every few thousand events (counted, not timed, so that runs repeat). [structural] */
+void model_maintain(struct model *m, int64_t now_ms);
+
+/* One item's learned state as a durable record (for the model topic), and back.
+ * Encoding is versioned and checksummed; restore rejects damage with -EBADMSG
+ * and another dim with -EPROTO. `dirty` iterates rows changed since the last
+ * call: returns the next one after *cursor or ROW_NONE, clearing its mark. The
+ * parts shared by all items (features, φ, trends) travel as pseudo-rows the same
+ * way: ids from MODEL_SHARED_BASE upward. encode [shared], restore [structural] */
+#define MODEL_SHARED_BASE 0xf0000000u
+uint32_t model_dirty_next(struct model *m, uint32_t *cursor);
+int model_item_encode(const struct model *m, uint32_t row, struct buf *key, struct buf *out);
+int model_item_restore(struct model *m, struct str key, const void *p, size_t n);
+
+/* ---- users ---------------------------------------------------------------- */
+
+/* One user of a shard. Address stable until evicted. */
+struct user {
+    struct str id; /* owned by the shard */
+    uint32_t row;
+    float *emb;    /* float[dim], 64-byte aligned, owned by the shard */
+    float acc;     /* AdaGrad accumulator of the row */
+    struct profile prof;
+    void *ext;              /* the policy's state of this user; see shard_set_ext_free */
+    uint64_t list_hash;     /* of the list last written to the cache; 0: none */
+    int64_t profile_written_ms; /* when the profile was last written to the cache */
+    int64_t due_ms;         /* earliest timer, INT64_MAX: none; kept by the caller */
+    uint32_t batch_mark;    /* caller's: last batch that touched this user */
+};
+
+int shard_new(const struct model *m, struct shard **ret);
+void shard_free(struct shard *s);
+DEFINE_CLEANUP(struct shard, shard_free)
+void shard_set_ext_free(struct shard *s, void (*fn)(void *ext)); /* called on eviction, removal, free */
+struct user *shard_find(struct shard *s, struct str id);           /* NULL: unknown. [shard] */
+struct user *shard_admit(struct shard *s, struct str id, int64_t now_ms); /* NULL: out of memory. [shard] */
+bool shard_remove(struct shard *s, struct str id);                 /* forget; false: was unknown */
+size_t shard_users(const struct shard *s);
+/* Iterates live users: start with *cursor = 0; NULL at the end. */
+struct user *shard_next(struct shard *s, uint32_t *cursor);
+/* Evicts expired users and, above max_users, the stalest; calls evicted(ctx, user)
+ * before each is freed (write its tombstone there). Bounded work per call. */
+void shard_maintain(struct shard *s, int64_t now_ms, void (*evicted)(void *ctx, struct user *u), void *ctx);
+
+/* A user's learned state (embedding, profile) appended to `out`, and back; items
+ * are stored by id, so that rows may differ between processes. -EBADMSG on damage,
+ * -EPROTO on another dim. Restoring interns item ids. encode [shared],
+ * restore [structural]. ret_n: bytes consumed. */
+int user_encode(const struct model *m, const struct user *u, struct buf *out);
+int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n, size_t *ret_n);
+
+/* ---- learning ------------------------------------------------------------- */
+
+int learner_new(struct model *m, uint32_t index, struct learner **ret); /* index: which worker, for its random numbers */
+void learner_free(struct learner *l);
+DEFINE_CLEANUP(struct learner, learner_free)
+
+enum learn_result {
+    LEARN_OK,        /* profile updated, embeddings stepped if the type has a weight and the item a row */
+    LEARN_DUPLICATE, /* event id seen within the user's window: nothing changed */
+    LEARN_FLOOD,     /* dropped by the rate rule: only its counter changed */
+    LEARN_BOT,       /* dropped, user marked as bot */
+};
+
+/* One event: de-duplicate, denoise, profile, session, then one SGD step with
+ * sampled negatives, co-visitation and trend. `item_row` is the event's item
+ * (ROW_NONE: none or not admitted). [shared] */
+enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u, const struct event *e,
+                              uint32_t item_row);
+
+struct learn_stats {
+    uint64_t steps, clipped, nan_guarded, negatives;
+    double loss_sum; /* of the positives' losses, over `steps` */
+};
+void learner_stats(const struct learner *l, struct learn_stats *ret);
+
+/* ---- lists ---------------------------------------------------------------- */
+
+enum list_reason { BECAUSE_TASTE, BECAUSE_CONTENT, BECAUSE_SIMILAR, BECAUSE_TREND };
+
+struct list_entry {
+    uint32_t item;
+    float score;
+    uint8_t because; /* enum list_reason: the largest part of the score */
+};
+struct list {
+    uint32_t n;
+    struct list_entry e[TOP_MAX];
+};
+
+/* Exact top-N over the catalogue for n users at once: φ·U as one gemm per tile of
+ * items with a bounded selection fused behind it; ties by item id bytes. Filters:
+ * bought within the window, unavailable, restricted flags. `exclude_seen`: leave
+ * out what the user already interacted with (as far as his history remembers).
+ * Users may be NULL: the list of an unknown user. [shared] */
+void model_rank(struct learner *l, struct user *const *users, size_t n, bool exclude_seen, struct list *ret);
+
+/* Items most often seen with `item`, else nearest by vector; at most `n`. [shared] */
+void model_similar(struct learner *l, uint32_t item, uint32_t n, struct list *ret);
+/* Most popular with decay, at `now_ms`. [shared] */
+void model_trending(struct learner *l, uint32_t n, int64_t now_ms, struct list *ret);
+/* Like it without decay: what the popularity baseline recommends. */
+void model_popular(struct learner *l, uint32_t n, struct list *ret);
+
+struct model_memory {
+    uint64_t items, users;                 /* live rows; users: of the shard given */
+    double bytes_per_item, bytes_per_user; /* all tables, indexes and histories, divided by live rows */
+};
+void model_memory(const struct model *m, const struct shard *s /* may be NULL */, struct model_memory *ret);

@@ -1,0 +1,141 @@
+/* Whether, what and when to offer: campaigns, their triggers and guards, behind
+ * one interface that learned policies can take.
+ *
+ * `struct policy_set` is the compiled campaign file: immutable, shared by all
+ * threads. `struct policy_shard` holds what one partition spent (budgets, counts)
+ * and belongs to the worker that owns it. A user's part (caps, trackers, timers,
+ * pending decisions) hangs off `user.ext`. Pure: time comes in; no I/O.
+ *
+ * Everything is decided per event in the user's order, from event time, so that
+ * batches, restarts and replays cannot change an outcome.
+ */
+#pragma once
+
+#include "model/model.h"
+
+enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, POLICY_ITEMS_MAX = 20 };
+
+/* Why a campaign that was triggered did or did not reach the user. One code per
+ * decision: the first guard that refused. Names are what people read in Redis,
+ * metrics and the decision log. */
+#define POLICY_REASONS(X)                                                                          \
+    X(SENT, "sent", "the offer went out")                                                          \
+    X(AUDIENCE, "audience", "the user is not in the campaign's audience")                          \
+    X(PAUSED, "paused", "the campaign or everything is paused")                                    \
+    X(NO_CONSENT, "no-consent", "no consent for the channel")                                      \
+    X(SENSITIVE, "sensitive", "the item or audience must not be addressed")                        \
+    X(BOT, "bot", "the user is marked as a bot")                                                   \
+    X(HOLDOUT, "holdout", "the user is in the global hold-out")                                    \
+    X(CAP_USER, "cap-user", "the user's frequency cap over all channels is reached")               \
+    X(CAP_CHANNEL, "cap-channel", "the user's cap for this channel is reached")                    \
+    X(CAP_CAMPAIGN, "cap-campaign", "the user's cap for this campaign is reached")                 \
+    X(QUIET, "quiet-hours", "quiet hours at the user's place; campaign drops rather than waits")   \
+    X(POSTPONED, "postponed", "quiet hours at the user's place; waits for their end")              \
+    X(BUDGET, "budget", "the campaign's budget for the day is spent")                              \
+    X(NOT_BEST, "not-best", "another campaign with a higher priority answered the same event")     \
+    X(EXPIRED, "expired", "outside the campaign's validity, or waited too long")                   \
+    X(POLICY, "policy", "the policy chose to send nothing")
+
+enum policy_reason {
+#define X(sym, name, help) PR_##sym,
+    POLICY_REASONS(X)
+#undef X
+        PR_COUNT
+};
+const char *policy_reason_name(enum policy_reason r);
+
+/* Hours a place is off UTC: transitions of one time zone, oldest first; before the
+ * first one `offset_s[0]` holds. Filled by the caller from the system's tz database. */
+struct tz_rules {
+    char name[48];
+    size_t n;
+    const int64_t *at_s;     /* Unix seconds; at_s[0] is ignored */
+    const int32_t *offset_s; /* east of UTC, from at_s[i] on */
+};
+
+/* What `user-control` says of a user; absent record: `known` false. */
+struct consent {
+    bool known;
+    uint32_t granted, denied;    /* bit per channel index */
+    const struct tz_rules *tz;   /* NULL: the policy's default zone */
+};
+
+struct policy_set;
+struct policy_shard;
+
+/* One trigger or suppression, to be logged and (if sent) emitted. */
+struct decision {
+    uint16_t campaign;      /* index into the set */
+    enum policy_reason reason;
+    bool send;              /* reason == PR_SENT */
+    uint64_t trigger_hash[2]; /* trigger id: 128 bits from (salt, user, campaign, cause); printed as 32 hex digits */
+    int64_t time_ms;        /* when decided: event time or the timer's due time */
+    int64_t valid_until_ms; /* of the offer */
+    double propensity;      /* of the action taken, in (0, 1] */
+    uint32_t item;          /* the item it is about (abandoned, dropped in price, viewed), ROW_NONE: none */
+    double old_price, new_price; /* price drops; NAN otherwise */
+    uint64_t cause_hash;    /* hash of the event id that set it off */
+    struct user *user;
+};
+
+struct decisions {
+    struct decision *d;
+    size_t n, cap;
+    bool failed;
+};
+
+/* Counts a worker publishes. */
+struct policy_counts {
+    uint64_t by_reason[POLICY_CAMPAIGNS_MAX][PR_COUNT];
+};
+
+struct policy_context {
+    const struct policy_set *set;
+    struct policy_shard *shard;
+    const struct model *model;
+    struct user *user;            /* profile already holds the event; ext is the policy's to create and change */
+    struct consent consent;
+    uint64_t paused;              /* reserved: campaigns paused by people are passed in `paused_campaigns` */
+    const uint8_t *paused_campaigns; /* byte per campaign, may be NULL */
+    bool paused_all;
+};
+
+/* One event (after model_learn returned LEARN_OK). Updates trackers and timers and
+ * appends what was decided to `out`. Sets user->due_ms to the earliest timer. */
+void policy_on_event(const struct policy_context *c, const struct event *e, uint32_t item_row, struct decisions *out);
+/* Fires every timer due at or before `now_ms`; decisions carry the due time. */
+void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decisions *out);
+/* A viewed item became cheaper. The caller finds the users (profile_recent). */
+void policy_on_price_drop(const struct policy_context *c, uint32_t item, double old_price, double new_price,
+                          int64_t now_ms, struct decisions *out);
+
+/* ---- state ---------------------------------------------------------------- */
+/* `share`: the part of each daily budget this process may spend (owned partitions
+ * over all partitions), kept by the caller through policy_set_budget_share. */
+int policy_shard_new(const struct policy_set *set, struct policy_shard **ret);
+void policy_shard_free(struct policy_shard *s);
+DEFINE_CLEANUP(struct policy_shard, policy_shard_free)
+void policy_user_free(void *ext); /* for shard_set_ext_free */
+/* Durable encodings, appended after the model's part of the record; campaigns are
+ * stored by id hash, so that the file may be reordered. -EBADMSG on damage. */
+int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m, struct buf *out);
+int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m, const void *p, size_t n,
+                        size_t *ret_n);
+bool policy_shard_dirty(const struct policy_shard *s); /* spent something since last encoded */
+int policy_shard_encode(struct policy_shard *s, struct buf *out);
+int policy_shard_restore(struct policy_shard *s, const void *p, size_t n);
+
+/* ---- the set -------------------------------------------------------------- */
+size_t policy_campaigns(const struct policy_set *s);
+struct str policy_campaign_id(const struct policy_set *s, size_t i);
+int policy_campaign_find(const struct policy_set *s, struct str id); /* index or -1 */
+struct str policy_campaign_channel(const struct policy_set *s, size_t i);
+struct str policy_campaign_offer(const struct policy_set *s, size_t i); /* the offer as one JSON object, as configured */
+size_t policy_channels(const struct policy_set *s);
+struct str policy_channel_name(const struct policy_set *s, size_t i);
+int policy_channel_find(const struct policy_set *s, struct str name); /* index or -1 */
+void policy_set_free(struct policy_set *s);
+DEFINE_CLEANUP(struct policy_set, policy_set_free)
+/* The empty set: no campaigns, nothing is ever decided. */
+int policy_set_empty(struct policy_set **ret);
+const struct policy_counts *policy_shard_counts(const struct policy_shard *s); /* since the shard was made */
