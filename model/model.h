@@ -116,7 +116,9 @@ struct user {
     uint64_t list_hash;     /* of the list last written to the cache; 0: none */
     int64_t profile_written_ms; /* when the profile was last written to the cache */
     int64_t due_ms;         /* earliest timer, INT64_MAX: none; kept by the caller */
+    uint32_t timer_slot;    /* caller's: place among the timers, 0: none */
     uint32_t batch_mark;    /* caller's: last batch that touched this user */
+    bool dirty;             /* caller's: differs from what is durable */
 };
 
 int shard_new(const struct model *m, struct shard **ret);

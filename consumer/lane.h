@@ -1,0 +1,46 @@
+/* All state of one partition: its users, what its campaigns spent, its time, its
+ * timers. Owned by the worker that owns the partition; durable in the changelog
+ * partition of the same number, one record per changed user and one for the lane. */
+#pragma once
+
+#include "consumer/world.h"
+
+struct lane {
+    struct world *world;
+    int32_t partition;
+    struct shard *users;
+    struct policy_shard *policy;
+    int64_t stream_ms; /* newest event time seen; INT64_MIN before the first */
+    int64_t skew_ms;   /* wall clock minus stream time at the newest event: an idle lane's
+                        * time is the wall clock minus this */
+    int64_t last_wall_ms; /* when the last event came, by the wall clock */
+    bool changed;      /* the lane's own record differs from the changelog's */
+
+    struct user **timers; /* binary heap by due_ms; user->timer_slot is its place + 1 */
+    size_t n_timers, cap_timers;
+
+    struct user **dirty; /* changed since the last commit, each once (user->dirty) */
+    size_t n_dirty, cap_dirty;
+    struct buf forgotten; /* ids evicted since the last commit: u32 length, bytes */
+};
+
+int lane_new(struct world *w, int32_t partition, struct lane **ret);
+void lane_free(struct lane *l);
+DEFINE_CLEANUP(struct lane, lane_free)
+
+/* Puts the user's due_ms into the heap, moves or removes it. -ENOMEM. */
+int lane_schedule(struct lane *l, struct user *u);
+/* The user whose timer is due first, at or before `now_ms`; NULL: none. Stays in the heap. */
+struct user *lane_due(const struct lane *l, int64_t now_ms);
+int lane_mark_dirty(struct lane *l, struct user *u);
+/* Bounded expiry and eviction of users; their ids become tombstones of the next commit. */
+void lane_maintain(struct lane *l);
+
+/* The changelog: calls put(ctx, key, key_n, value, value_n) for every record that
+ * the next commit must hold (value NULL: tombstone) and forgets what was dirty.
+ * Takes the model's read lock. 0 or the first error of put or of encoding. */
+typedef int changelog_put(void *ctx, const void *key, size_t key_n, const void *value, size_t value_n);
+int lane_changes(struct lane *l, changelog_put *put, void *ctx);
+/* One changelog record read back. -EBADMSG on damage, -EPROTO when it was written
+ * with another model.dim. Takes the model's write lock. */
+int lane_restore(struct lane *l, const void *key, size_t key_n, const void *value, size_t value_n);
