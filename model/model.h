@@ -25,7 +25,9 @@ enum optimizer { OPT_ADAGRAD, OPT_PLAIN };
 
 struct model_config {
     uint32_t dim;              /* embedding width, floats per row; multiple of 8, 8..512 */
-    uint64_t seed;
+    uint64_t seed;             /* of initial weights and negatives */
+    uint64_t hash_seed;        /* of the id tables; random per process where ids come from outside.
+                                * Decides nothing but where things lie. */
     enum loss loss;
     enum optimizer optimizer;
     float learning_rate, l2, clip; /* clip: largest L2 norm of one gradient */
@@ -33,6 +35,11 @@ struct model_config {
     float negative_alpha;      /* sampling weight = popularity^alpha */
     bool learn_phi;            /* learn the user map φ (dim × dim, starts as identity) */
     float type_weight[EV_MAX]; /* 0: not learned; > 0: a positive of that weight; < 0: a dislike */
+    /* A rating's value v: with LOSS_SQUARED the target is v mapped from [rating_min, rating_max]
+     * to [-1, 1] (other positives have target 1, negatives 0, dislikes -1); with the other
+     * losses v >= rating_like is a positive of the type's weight, v <= rating_dislike a dislike
+     * of it, and what lies between is not learned. */
+    float rating_min, rating_max, rating_like, rating_dislike;
     float covisit_weight, trend_weight; /* in the blended score; 0 turns the part off */
     int64_t trend_half_life_ms, profile_half_life_ms;
     uint32_t max_items, max_users;      /* rows per model / per shard; beyond, the stalest are evicted */
@@ -111,6 +118,7 @@ struct user {
     uint32_t row;
     float *emb;    /* float[dim], 64-byte aligned, owned by the shard */
     float acc;     /* AdaGrad accumulator of the row */
+    float bias;    /* only learned with LOSS_SQUARED */
     struct profile prof;
     void *ext;              /* the policy's state of this user; see shard_set_ext_free */
     uint64_t list_hash;     /* of the list last written to the cache; 0: none */
