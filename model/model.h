@@ -156,13 +156,6 @@ int learner_new(struct model *m, uint32_t index, struct learner **ret); /* index
 void learner_free(struct learner *l);
 DEFINE_CLEANUP(struct learner, learner_free)
 
-enum learn_result {
-    LEARN_OK,        /* profile updated, embeddings stepped if the type has a weight and the item a row */
-    LEARN_DUPLICATE, /* event id seen within the user's window: nothing changed */
-    LEARN_FLOOD,     /* dropped by the rate rule: only its counter changed */
-    LEARN_BOT,       /* dropped, user marked as bot */
-};
-
 /* One event: de-duplicate, denoise, profile, session, then one SGD step with
  * sampled negatives, co-visitation and trend. `item_row` is the event's item
  * (ROW_NONE: none or not admitted). [shared] */
