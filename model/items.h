@@ -1,7 +1,7 @@
 /* The item table: ids, catalogue facts, and what was learned of each item. */
 #pragma once
 
-#include "model/features.h"
+#include "model/feature_table.h"
 #include "model/index.h"
 #include "model/model.h"
 

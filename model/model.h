@@ -24,16 +24,16 @@ enum loss { LOSS_BPR, LOSS_LOGISTIC, LOSS_SQUARED };
 enum optimizer { OPT_ADAGRAD, OPT_PLAIN };
 
 struct model_config {
-    uint32_t dim;              /* embedding width, floats per row; multiple of 8, 8..512 */
-    uint64_t seed;             /* of initial weights and negatives */
-    uint64_t hash_seed;        /* of the id tables; random per process where ids come from outside.
-                                * Decides nothing but where things lie. */
+    uint32_t dim;       /* embedding width, floats per row; multiple of 8, 8..512 */
+    uint64_t seed;      /* of initial weights and negatives */
+    uint64_t hash_seed; /* of the id tables; random per process where ids come from outside.
+                         * Decides nothing but where things lie. */
     enum loss loss;
     enum optimizer optimizer;
     float learning_rate, l2, clip; /* clip: largest L2 norm of one gradient */
-    uint32_t negatives;        /* sampled per positive */
-    float negative_alpha;      /* sampling weight = popularity^alpha */
-    bool learn_phi;            /* learn the user map φ (dim × dim, starts as identity) */
+    uint32_t negatives;            /* sampled per positive */
+    float negative_alpha;          /* sampling weight = popularity^alpha */
+    bool learn_phi;                /* learn the user map φ (dim × dim, starts as identity) */
     float type_weight[EV_MAX]; /* 0: not learned; > 0: a positive of that weight; < 0: a dislike */
     /* A rating's value v: with LOSS_SQUARED the target is v mapped from [rating_min, rating_max]
      * to [-1, 1] (other positives have target 1, negatives 0, dislikes -1); with the other
@@ -42,12 +42,13 @@ struct model_config {
     float rating_min, rating_max, rating_like, rating_dislike;
     float covisit_weight, trend_weight; /* in the blended score; 0 turns the part off */
     int64_t trend_half_life_ms, profile_half_life_ms;
-    uint32_t max_items, max_users;      /* rows per model / per shard; beyond, the stalest are evicted */
-    uint32_t item_admit;                /* events before an item outside the catalogue gets a row (>= 1) */
-    int64_t item_expire_ms, user_expire_ms; /* since last event; 0: never. Catalogue items never expire. */
-    int64_t bought_window_ms;           /* items bought within it are not recommended; 0: may come back */
-    bool show_restricted_adult;         /* let ITEM_ADULT into lists */
-    uint32_t top_n;                     /* list length, 1..TOP_MAX */
+    uint32_t max_items, max_users; /* rows per model / per shard; beyond, the stalest are evicted */
+    uint32_t item_admit; /* events before an item outside the catalogue gets a row (>= 1) */
+    int64_t item_expire_ms,
+        user_expire_ms;         /* since last event; 0: never. Catalogue items never expire. */
+    int64_t bought_window_ms;   /* items bought within it are not recommended; 0: may come back */
+    bool show_restricted_adult; /* let ITEM_ADULT into lists */
+    uint32_t top_n;             /* list length, 1..TOP_MAX */
     /* denoising: events of a user within a minute beyond which he is a flood, and
      * sustained for `bot_minutes` minutes in a row a bot (0 turns the rule off) */
     uint32_t flood_per_minute, bot_minutes;
@@ -69,11 +70,11 @@ const struct model_config *model_config_of(const struct model *m);
 /* What one may know of an item; strings live as long as the item does. */
 struct item_view {
     struct str id, category, brand; /* category: the path's leaf name, for people */
-    uint32_t category_key;          /* leaf category, 0: none; same for every item of the category */
-    double price, margin;           /* NAN: unknown */
+    uint32_t category_key; /* leaf category, 0: none; same for every item of the category */
+    double price, margin;  /* NAN: unknown */
     bool available, in_catalogue;
     uint32_t flags;
-    float popularity;               /* events, decayed by trend_half_life */
+    float popularity; /* events, decayed by trend_half_life */
     int64_t last_ms;
 };
 
@@ -81,8 +82,8 @@ struct item_view {
  * and drops it from the catalogue. Returns its row through ret_row and the old
  * price through ret_old_price (NAN if new), both optional. 0, -ENOMEM, -EINVAL
  * (dense width differs from the first one seen). [structural] */
-int model_item_upsert(struct model *m, const struct item_info *info, int64_t now_ms, uint32_t *ret_row,
-                      double *ret_old_price);
+int model_item_upsert(struct model *m, const struct item_info *info, int64_t now_ms,
+                      uint32_t *ret_row, double *ret_old_price);
 
 /* Row of an id, or ROW_NONE. [shared] */
 uint32_t model_item_find(const struct model *m, struct str id);
@@ -116,51 +117,56 @@ int model_item_restore(struct model *m, struct str key, const void *p, size_t n)
 struct user {
     struct str id; /* owned by the shard */
     uint32_t row;
-    float *emb;    /* float[dim], 64-byte aligned, owned by the shard */
-    float acc;     /* AdaGrad accumulator of the row */
-    float bias;    /* only learned with LOSS_SQUARED */
+    float *emb; /* float[dim], 64-byte aligned, owned by the shard */
+    float acc;  /* AdaGrad accumulator of the row */
+    float bias; /* only learned with LOSS_SQUARED */
     struct profile prof;
-    void *ext;              /* the policy's state of this user; see shard_set_ext_free */
-    uint64_t list_hash;     /* of the list last written to the cache; 0: none */
+    void *ext;                  /* the policy's state of this user; see shard_set_ext_free */
+    uint64_t list_hash;         /* of the list last written to the cache; 0: none */
     int64_t profile_written_ms; /* when the profile was last written to the cache */
-    int64_t due_ms;         /* earliest timer, INT64_MAX: none; kept by the caller */
-    uint32_t timer_slot;    /* caller's: place among the timers, 0: none */
-    uint32_t batch_mark;    /* caller's: last batch that touched this user */
-    bool dirty;             /* caller's: differs from what is durable */
+    int64_t due_ms;             /* earliest timer, INT64_MAX: none; kept by the caller */
+    uint32_t timer_slot;        /* caller's: place among the timers, 0: none */
+    uint32_t batch_mark;        /* caller's: last batch that touched this user */
+    bool dirty;                 /* caller's: differs from what is durable */
 };
 
 int shard_new(const struct model *m, struct shard **ret);
 void shard_free(struct shard *s);
 DEFINE_CLEANUP(struct shard, shard_free)
-void shard_set_ext_free(struct shard *s, void (*fn)(void *ext)); /* called on eviction, removal, free */
-struct user *shard_find(struct shard *s, struct str id);           /* NULL: unknown. [shard] */
-struct user *shard_admit(struct shard *s, struct str id, int64_t now_ms); /* NULL: out of memory. [shard] */
-bool shard_remove(struct shard *s, struct str id);                 /* forget; false: was unknown */
+void shard_set_ext_free(struct shard *s,
+                        void (*fn)(void *ext));          /* called on eviction, removal, free */
+struct user *shard_find(struct shard *s, struct str id); /* NULL: unknown. [shard] */
+struct user *shard_admit(struct shard *s, struct str id,
+                         int64_t now_ms);          /* NULL: out of memory. [shard] */
+bool shard_remove(struct shard *s, struct str id); /* forget; false: was unknown */
 size_t shard_users(const struct shard *s);
 /* Iterates live users: start with *cursor = 0; NULL at the end. */
 struct user *shard_next(struct shard *s, uint32_t *cursor);
 /* Evicts expired users and, above max_users, the stalest; calls evicted(ctx, user)
  * before each is freed (write its tombstone there). Bounded work per call. */
-void shard_maintain(struct shard *s, int64_t now_ms, void (*evicted)(void *ctx, struct user *u), void *ctx);
+void shard_maintain(struct shard *s, int64_t now_ms, void (*evicted)(void *ctx, struct user *u),
+                    void *ctx);
 
 /* A user's learned state (embedding, profile) appended to `out`, and back; items
  * are stored by id, so that rows may differ between processes. -EBADMSG on damage,
  * -EPROTO on another dim. Restoring interns item ids. encode [shared],
  * restore [structural]. ret_n: bytes consumed. */
 int user_encode(const struct model *m, const struct user *u, struct buf *out);
-int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n, size_t *ret_n);
+int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n,
+                 size_t *ret_n);
 
 /* ---- learning ------------------------------------------------------------- */
 
-int learner_new(struct model *m, uint32_t index, struct learner **ret); /* index: which worker, for its random numbers */
+int learner_new(struct model *m, uint32_t index,
+                struct learner **ret); /* index: which worker, for its random numbers */
 void learner_free(struct learner *l);
 DEFINE_CLEANUP(struct learner, learner_free)
 
 /* One event: de-duplicate, denoise, profile, session, then one SGD step with
  * sampled negatives, co-visitation and trend. `item_row` is the event's item
  * (ROW_NONE: none or not admitted). [shared] */
-enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u, const struct event *e,
-                              uint32_t item_row);
+enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u,
+                              const struct event *e, uint32_t item_row);
 
 struct learn_stats {
     uint64_t steps, clipped, nan_guarded, negatives;
@@ -187,7 +193,8 @@ struct list {
  * bought within the window, unavailable, restricted flags. `exclude_seen`: leave
  * out what the user already interacted with (as far as his history remembers).
  * Users may be NULL: the list of an unknown user. [shared] */
-void model_rank(struct learner *l, struct user *const *users, size_t n, bool exclude_seen, struct list *ret);
+void model_rank(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
+                struct list *ret);
 
 /* Items most often seen with `item`, else nearest by vector; at most `n`. [shared] */
 void model_similar(struct learner *l, uint32_t item, uint32_t n, struct list *ret);
@@ -197,7 +204,9 @@ void model_trending(struct learner *l, uint32_t n, int64_t now_ms, struct list *
 void model_popular(struct learner *l, uint32_t n, struct list *ret);
 
 struct model_memory {
-    uint64_t items, users;                 /* live rows; users: of the shard given */
-    double bytes_per_item, bytes_per_user; /* all tables, indexes and histories, divided by live rows */
+    uint64_t items, users; /* live rows; users: of the shard given */
+    double bytes_per_item,
+        bytes_per_user; /* all tables, indexes and histories, divided by live rows */
 };
-void model_memory(const struct model *m, const struct shard *s /* may be NULL */, struct model_memory *ret);
+void model_memory(const struct model *m, const struct shard *s /* may be NULL */,
+                  struct model_memory *ret);

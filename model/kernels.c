@@ -1,0 +1,209 @@
+#include "model/kernels.h"
+
+#include <math.h>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#define HOGWILD __attribute__((no_sanitize("thread")))
+
+enum { LANES = 16 };
+
+/* ---- reference ------------------------------------------------------------- */
+
+HOGWILD static float fold(float s[LANES]) {
+    for (size_t half = LANES / 2; half; half /= 2)
+        for (size_t i = 0; i < half; i++)
+            s[i] += s[i + half];
+    return s[0];
+}
+
+HOGWILD static float dot_c(size_t n, const float *x, const float *y) {
+    float s[LANES] = {0};
+    for (size_t i = 0; i < n; i++)
+        s[i % LANES] = fmaf(x[i], y[i], s[i % LANES]);
+    return fold(s);
+}
+
+HOGWILD static void axpy_c(size_t n, float a, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = fmaf(a, x[i], y[i]);
+}
+
+HOGWILD static size_t select_c(size_t n, const float *score, const float *base, float least,
+                               uint32_t *ret, size_t max, size_t *ret_next) {
+    size_t k = 0, i = 0;
+    for (; i < n && k < max; i++)
+        if (score[i] + base[i] >= least)
+            ret[k++] = (uint32_t)i;
+    *ret_next = i;
+    return k;
+}
+
+/* The matrix kernels are rows of the vector ones; this gives each table its own,
+ * so that the inner calls inline. */
+#define MATRIX_KERNELS(isa, ...)                                                                   \
+    __VA_ARGS__ HOGWILD static void matvec_##isa(size_t rows, size_t n, const float *m,            \
+                                                 const float *x, float *y) {                       \
+        for (size_t r = 0; r < rows; r++)                                                          \
+            y[r] = dot_##isa(n, m + r * n, x);                                                     \
+    }                                                                                              \
+    __VA_ARGS__ HOGWILD static void matvec_t_##isa(size_t rows, size_t n, const float *m,          \
+                                                   const float *x, float *y) {                     \
+        for (size_t r = 0; r < rows; r++)                                                          \
+            axpy_##isa(n, x[r], m + r * n, y);                                                     \
+    }                                                                                              \
+    __VA_ARGS__ HOGWILD static void rank1_##isa(size_t rows, size_t n, float a, const float *x,    \
+                                                const float *y, float *m) {                        \
+        for (size_t r = 0; r < rows; r++)                                                          \
+            axpy_##isa(n, a *x[r], y, m + r * n);                                                  \
+    }                                                                                              \
+    static const struct kernels table_##isa = {                                                    \
+        #isa, dot_##isa, axpy_##isa, matvec_##isa, matvec_t_##isa, rank1_##isa, select_##isa};
+
+MATRIX_KERNELS(c)
+
+#if defined(__x86_64__)
+
+/* ---- AVX2 ------------------------------------------------------------------ */
+
+#define AVX2 __attribute__((target("avx2,fma")))
+
+AVX2 HOGWILD static inline float fold8(__m256 s) {
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_movehdup_ps(q)));
+}
+
+AVX2 HOGWILD static inline __m256i tail_mask(size_t left) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)left), lane);
+}
+
+AVX2 HOGWILD static inline float dot_avx2(size_t n, const float *x, const float *y) {
+    __m256 lo = _mm256_setzero_ps(), hi = lo;
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        lo = _mm256_fmadd_ps(_mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i), lo);
+        hi = _mm256_fmadd_ps(_mm256_loadu_ps(x + i + 8), _mm256_loadu_ps(y + i + 8), hi);
+    }
+    if (i < n) {
+        __m256i k = tail_mask(n - i);
+        lo = _mm256_fmadd_ps(_mm256_maskload_ps(x + i, k), _mm256_maskload_ps(y + i, k), lo);
+        if (n - i > 8) {
+            k = tail_mask(n - i - 8);
+            hi = _mm256_fmadd_ps(_mm256_maskload_ps(x + i + 8, k), _mm256_maskload_ps(y + i + 8, k),
+                                 hi);
+        }
+    }
+    return fold8(_mm256_add_ps(lo, hi));
+}
+
+AVX2 HOGWILD static inline void axpy_avx2(size_t n, float a, const float *x, float *y) {
+    __m256 va = _mm256_set1_ps(a);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i,
+                         _mm256_fmadd_ps(va, _mm256_loadu_ps(x + i), _mm256_loadu_ps(y + i)));
+    if (i < n) {
+        __m256i k = tail_mask(n - i);
+        _mm256_maskstore_ps(
+            y + i, k,
+            _mm256_fmadd_ps(va, _mm256_maskload_ps(x + i, k), _mm256_maskload_ps(y + i, k)));
+    }
+}
+
+AVX2 HOGWILD static size_t select_avx2(size_t n, const float *score, const float *base, float least,
+                                       uint32_t *ret, size_t max, size_t *ret_next) {
+    __m256 t = _mm256_set1_ps(least);
+    size_t k = 0, i = 0;
+    for (; i + 8 <= n && k + 8 <= max; i += 8) {
+        __m256 s = _mm256_add_ps(_mm256_loadu_ps(score + i), _mm256_loadu_ps(base + i));
+        unsigned hit = (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(s, t, _CMP_GE_OQ));
+        for (; hit; hit &= hit - 1)
+            ret[k++] = (uint32_t)(i + (size_t)__builtin_ctz(hit));
+    }
+    size_t next;
+    size_t more = select_c(n - i, score + i, base + i, least, ret + k, max - k, &next);
+    for (size_t j = 0; j < more; j++)
+        ret[k + j] += (uint32_t)i;
+    *ret_next = i + next;
+    return k + more;
+}
+
+MATRIX_KERNELS(avx2, AVX2)
+
+/* ---- AVX-512 --------------------------------------------------------------- */
+
+#define AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
+
+AVX512 HOGWILD static inline float dot_avx512(size_t n, const float *x, const float *y) {
+    __m512 s = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        s = _mm512_fmadd_ps(_mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i), s);
+    if (i < n) {
+        __mmask16 k = (__mmask16)((1u << (n - i)) - 1);
+        s = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(k, x + i), _mm512_maskz_loadu_ps(k, y + i),
+                                  s, k);
+    }
+    __m256 q = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
+    __m128 h = _mm_add_ps(_mm256_castps256_ps128(q), _mm256_extractf128_ps(q, 1));
+    h = _mm_add_ps(h, _mm_movehl_ps(h, h));
+    return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+}
+
+AVX512 HOGWILD static inline void axpy_avx512(size_t n, float a, const float *x, float *y) {
+    __m512 va = _mm512_set1_ps(a);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        _mm512_storeu_ps(y + i,
+                         _mm512_fmadd_ps(va, _mm512_loadu_ps(x + i), _mm512_loadu_ps(y + i)));
+    if (i < n) {
+        __mmask16 k = (__mmask16)((1u << (n - i)) - 1);
+        __m512 s =
+            _mm512_fmadd_ps(va, _mm512_maskz_loadu_ps(k, x + i), _mm512_maskz_loadu_ps(k, y + i));
+        _mm512_mask_storeu_ps(y + i, k, s);
+    }
+}
+
+AVX512 HOGWILD static size_t select_avx512(size_t n, const float *score, const float *base,
+                                           float least, uint32_t *ret, size_t max,
+                                           size_t *ret_next) {
+    __m512 t = _mm512_set1_ps(least);
+    size_t k = 0, i = 0;
+    for (; i + LANES <= n && k + LANES <= max; i += LANES) {
+        __m512 s = _mm512_add_ps(_mm512_loadu_ps(score + i), _mm512_loadu_ps(base + i));
+        unsigned hit = _mm512_cmp_ps_mask(s, t, _CMP_GE_OQ);
+        for (; hit; hit &= hit - 1)
+            ret[k++] = (uint32_t)(i + (size_t)__builtin_ctz(hit));
+    }
+    size_t next;
+    size_t more = select_c(n - i, score + i, base + i, least, ret + k, max - k, &next);
+    for (size_t j = 0; j < more; j++)
+        ret[k + j] += (uint32_t)i;
+    *ret_next = i + next;
+    return k + more;
+}
+
+MATRIX_KERNELS(avx512, AVX512)
+
+#endif
+
+size_t kernels_all(const struct kernels *ret[static 3]) {
+    size_t n = 0;
+    ret[n++] = &table_c;
+#if defined(__x86_64__)
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        ret[n++] = &table_avx2;
+    if (n == 2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512bw"))
+        ret[n++] = &table_avx512;
+#endif
+    return n;
+}
+
+const struct kernels *kernels_best(void) {
+    const struct kernels *all[3];
+    return all[kernels_all(all) - 1];
+}

@@ -1,0 +1,45 @@
+/* The arithmetic of the hot path: one table of kernels per instruction set, chosen
+ * once. Every table gives the same bits: element i always goes to partial sum
+ * i % 16, every multiply-add is fused, and the sixteen sums are folded in one order,
+ * so that what is learned does not depend on the machine.
+ *
+ * Other threads may change item rows while a kernel reads them (Hogwild, Recht et
+ * al. 2011): a torn row is noise to the learning. Kernels are therefore not
+ * instrumented by the thread sanitizer; scalars shared the same way go through
+ * load_relaxed and store_relaxed below. */
+#pragma once
+
+#include "model/base.h"
+
+struct kernels {
+    const char *name;
+    /* sum of x[i]·y[i] */
+    float (*dot)(size_t n, const float *x, const float *y);
+    /* y += a·x */
+    void (*axpy)(size_t n, float a, const float *x, float *y);
+    /* y[r] = dot(m[r], x), m row-major float[rows][n] */
+    void (*matvec)(size_t rows, size_t n, const float *m, const float *x, float *y);
+    /* y += sum over r of x[r]·m[r] */
+    void (*matvec_t)(size_t rows, size_t n, const float *m, const float *x, float *y);
+    /* m[r] += a·x[r]·y */
+    void (*rank1)(size_t rows, size_t n, float a, const float *x, const float *y, float *m);
+    /* Writes to ret, in order, every i with score[i] + base[i] >= least; at most `max`. Returns
+     * how many; *ret_next is where to go on, n at the end. Never one whose sum is NaN. */
+    size_t (*select)(size_t n, const float *score, const float *base, float least, uint32_t *ret,
+                     size_t max, size_t *ret_next);
+};
+
+/* The best table for this machine. */
+const struct kernels *kernels_best(void);
+/* All tables this machine can run, the reference first; returns how many. */
+size_t kernels_all(const struct kernels *ret[static 3]);
+
+static inline float load_relaxed(const float *p) {
+    float v;
+    __atomic_load(p, &v, __ATOMIC_RELAXED);
+    return v;
+}
+
+static inline void store_relaxed(float *p, float v) {
+    __atomic_store(p, &v, __ATOMIC_RELAXED);
+}

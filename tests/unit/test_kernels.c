@@ -1,0 +1,115 @@
+#include "model/kernels.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+
+enum { MAX_N = 211, MAX_ROWS = 9 };
+
+static void fill(struct rng *r, float *x, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        x[i] = (float)rng_normal(r);
+}
+
+static void same(const float *a, const float *b, size_t n, const char *what, const char *table) {
+    for (size_t i = 0; i < n; i++)
+        cr_assert(a[i] == b[i], "%s of %s: element %zu of %zu is %a, reference %a", what, table, i,
+                  n, a[i], b[i]);
+}
+
+Test(kernels, every_table_gives_the_bits_of_the_reference) {
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    struct rng r;
+    rng_seed(&r, 1);
+    static float m[MAX_ROWS * MAX_N], x[MAX_N + 3], y[MAX_N + 3], rows[MAX_ROWS],
+        a[MAX_ROWS * MAX_N], b[MAX_ROWS * MAX_N];
+    for (int round = 0; round < 2000; round++) {
+        size_t n = round < MAX_N ? (size_t)round : rng_below(&r, MAX_N + 1);
+        size_t n_rows = rng_below(&r, MAX_ROWS + 1), off = rng_below(&r, 4);
+        float s = (float)rng_normal(&r);
+        fill(&r, m, MAX_ROWS * MAX_N);
+        fill(&r, x, MAX_N + 3);
+        fill(&r, y, MAX_N + 3);
+        fill(&r, rows, MAX_ROWS);
+        for (size_t t = 1; t < tables; t++) {
+            const struct kernels *k = all[t], *c = all[0];
+            float d0 = c->dot(n, x + off, y), d1 = k->dot(n, x + off, y);
+            same(&d1, &d0, 1, "dot", k->name);
+            memcpy(a, y, sizeof y);
+            memcpy(b, y, sizeof y);
+            c->axpy(n, s, x + off, a);
+            k->axpy(n, s, x + off, b);
+            same(b, a, MAX_N + 3, "axpy", k->name);
+            c->matvec(n_rows, n, m, x, a);
+            k->matvec(n_rows, n, m, x, b);
+            same(b, a, n_rows, "matvec", k->name);
+            memcpy(a, y, sizeof y);
+            memcpy(b, y, sizeof y);
+            c->matvec_t(n_rows, n, m, rows, a);
+            k->matvec_t(n_rows, n, m, rows, b);
+            same(b, a, MAX_N + 3, "matvec_t", k->name);
+            memcpy(a, m, sizeof m);
+            memcpy(b, m, sizeof m);
+            c->rank1(n_rows, n, s, rows, x, a);
+            k->rank1(n_rows, n, s, rows, x, b);
+            same(b, a, MAX_ROWS * MAX_N, "rank1", k->name);
+        }
+    }
+}
+
+Test(kernels, dot_is_near_the_double_precision_sum) {
+    struct rng r;
+    rng_seed(&r, 2);
+    float x[512], y[512];
+    for (int round = 0; round < 200; round++) {
+        fill(&r, x, 512);
+        fill(&r, y, 512);
+        double want = 0, size = 0;
+        for (size_t i = 0; i < 512; i++) {
+            want += (double)x[i] * y[i];
+            size += fabs((double)x[i] * y[i]);
+        }
+        cr_assert_float_eq(kernels_best()->dot(512, x, y), want, size * 512 * 0x1p-24);
+    }
+}
+
+Test(kernels, select_finds_exactly_those_at_or_above_and_can_go_on) {
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    struct rng r;
+    rng_seed(&r, 3);
+    float score[300], base[300];
+    uint32_t got[300];
+    for (int round = 0; round < 3000; round++) {
+        size_t n = rng_below(&r, 301), max = 1 + rng_below(&r, 40);
+        float least = (float)rng_normal(&r);
+        fill(&r, score, 300);
+        fill(&r, base, 300);
+        for (size_t i = 0; i < n; i++) {
+            if (rng_below(&r, 10) == 0)
+                base[i] = -INFINITY;
+            if (rng_below(&r, 20) == 0)
+                score[i] = NAN;
+            if (rng_below(&r, 10) == 0)
+                score[i] = least, base[i] = 0;
+        }
+        for (size_t t = 0; t < tables; t++) {
+            size_t k = 0;
+            for (size_t at = 0; at < n;) {
+                size_t next = 0;
+                size_t more = all[t]->select(n - at, score + at, base + at, least, got, max, &next);
+                cr_assert(more <= max && (next > 0 || n == at));
+                for (size_t j = 0; j < more; j++) {
+                    while (!(score[k] + base[k] >= least))
+                        k++;
+                    cr_assert_eq(got[j] + at, k, "%s chose %zu instead of %zu", all[t]->name,
+                                 got[j] + at, k);
+                    k++;
+                }
+                at += next;
+            }
+            for (; k < n; k++)
+                cr_assert(!(score[k] + base[k] >= least), "%s left out %zu", all[t]->name, k);
+        }
+    }
+}
