@@ -7,10 +7,9 @@
 
 enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
-/* One row per command in main.c: X(name, "one line") → int cmd_NAME(int argc, char **argv), argv[0] is the name. */
-/* (run, demo, replay, load, top, user, similar, status, tail, campaigns join as they are built.) */
-#define COMMANDS(X)                                                                                \
-    X(config, "print or check the configuration")
+/* One row per command: X(name, "one line") → int cmd_NAME(int argc, char **argv) in cmd_NAME.c;
+ * argv[0] is the name, the return value the exit code. */
+#define COMMANDS(X) X(config, "print or check the configuration")
 
 #define X(name, help) int cmd_##name(int argc, char **argv);
 COMMANDS(X)
@@ -19,39 +18,56 @@ COMMANDS(X)
 /* A command's own flags: a table, so that --help and the parser agree. */
 enum flag_kind { FLAG_BOOL, FLAG_INT, FLAG_NUM, FLAG_STR, FLAG_MS, FLAG_LIST };
 struct flag {
-    const char *name;     /* "seconds" for --seconds */
+    const char *name; /* "seconds" for --seconds */
     enum flag_kind kind;
-    void *to;             /* bool *, int64_t *, double *, const char **, int64_t * (ms), struct flag_list * */
-    const char *arg;      /* "N" in --seconds N */
+    void *to; /* bool *, int64_t *, double *, const char **, int64_t * (ms), struct flag_list * */
+    const char *arg; /* "N" in --seconds N */
     const char *help;
-    double min, max;      /* FLAG_INT, FLAG_NUM; both 0: no bounds */
+    double min, max; /* FLAG_INT, FLAG_NUM; both 0: no bounds */
 };
 struct flag_list {
     char **v;
     size_t n;
 };
 
-/* Parses argv against the table and the common flags: --help (prints usage, what the command
- * does, its flags, examples; exit 0), --config FILE, and every configuration key as
- * --section.key=value or --section.key value. Positional arguments are collected in order.
- * Loads the configuration (--config, else $BECKON_CONFIG, else ./beckon.yaml if there, else defaults).
- * Returns 0, or an exit code to leave with plus one (so 1 = leave with 0, 3 = leave with EXIT_USAGE). */
 struct usage {
-    const char *synopsis;  /* "replay [FILE…] [--at 5,10,20]" */
-    const char *text;      /* a paragraph or two */
-    const char *examples;  /* lines, may be NULL */
+    const char *synopsis; /* "replay [FILE…] [--at 5,10,20]" */
+    const char *text;     /* a paragraph or two, broken into lines by the printer */
+    const char *examples; /* lines, may be NULL */
     const struct flag *flags;
     size_t n_flags;
     int min_args, max_args; /* positional; max -1: any number */
 };
-int cli_parse(const struct usage *u, int argc, char **argv, struct flag_list *args, struct config **ret_cfg);
+
+/* Parses argv against the table and the common flags: --help (prints usage, what the command
+ * does, its flags, examples; exit 0), --config FILE, and every configuration key as
+ * --section.key=value or --section.key value. Positional arguments are collected in order
+ * (borrowed from argv; `-` is one, and everything after `--`). What a FLAG_INT, NUM, STR or MS
+ * points to before is its default, shown by --help unless 0 or empty.
+ * Loads the configuration (--config, else $BECKON_CONFIG, else ./beckon.yaml if there, else
+ * defaults) and sets the log level by it. ret_cfg NULL: the command takes no configuration.
+ * Returns 0, or an exit code to leave with plus one (so 1 = leave with 0, 3 = leave with
+ * EXIT_USAGE): if ((r = cli_parse(&usage, argc, argv, &args, &cfg))) return r - 1; */
+int cli_parse(const struct usage *u, int argc, char **argv, struct flag_list *args,
+              struct config **ret_cfg);
+
+/* The two halves of cli_parse, for a command that loads its configuration itself. `overrides` are
+ * "section.key=value", owned by the list; *ret_path is --config or what stands in for it, NULL:
+ * none. */
+int cli_scan(const struct usage *u, int argc, char **argv, struct flag_list *args,
+             struct flag_list *overrides, const char **ret_path);
+int cli_load(const char *path, struct flag_list *overrides,
+             struct config **ret_cfg); /* frees the overrides */
+
+/* Frees the array of a list (args, FLAG_LIST), not the borrowed texts in it. */
+void flag_list_clear(struct flag_list *l);
 
 /* Progress on a terminal for anything longer than a second; nothing on a pipe
  * unless `always`, then a line every few seconds. */
 struct progress {
-    const char *what;      /* "loading" */
-    uint64_t total;        /* 0: unknown */
-    const char *unit;      /* "events" */
+    const char *what; /* "loading" */
+    uint64_t total;   /* 0: unknown */
+    const char *unit; /* "events" */
     bool always;
     int64_t started_us, shown_us; /* zero at first */
 };

@@ -7,6 +7,8 @@ enum log_level { LOG_ERROR, LOG_WARNING, LOG_INFO, LOG_DEBUG };
 
 void log_set_level(enum log_level l);
 enum log_level log_level(void);
+/* Where lines go instead of stderr, for a command that draws on the terminal; never closed here. */
+void log_set_fd(int fd);
 
 /* log_info("restored", "partition=%d users=%zu", p, n) prints
  *   2026-01-02T03:04:05.678Z info restored partition=3 users=17

@@ -13,12 +13,6 @@ struct key_value {
     int line; /* in the file; 0: command line */
 };
 
-struct event_type_config {
-    char *name;
-    float weight;
-    int line;
-};
-
 struct config {
 #define SECTION(name, help)
 #define X(kind, field, ...) OPTION_TYPE_##kind field;
@@ -39,20 +33,25 @@ struct config {
     size_t n_custom;
     char *custom_name[EV_MAX];
     float type_weight[EV_MAX];
+    struct key_value *raw; /* full key and text as written, of values that were ${file:…} or ${env:…} */
+    size_t n_raw;
     char *path; /* of the file read, or NULL */
 };
 
 /* Reads `path` (NULL: defaults only), then applies overrides ("section.key=value",
  * also "kafka.some.property=value" and "events.type=weight"). Every fault is printed
  * to stderr with file, line, key and what to change. 0, or -EINVAL after printing
- * them all, -ENOMEM, or the error of opening the file (printed too). */
+ * them all, -ENOMEM, or the error of opening the file (printed too). A text that is
+ * ${file:/path} or ${env:NAME} as a whole is replaced by the file's content (without
+ * trailing newlines) or the environment variable. */
 int config_load(const char *path, char *const *overrides, size_t n, struct config **ret);
 void config_free(struct config *c);
 DEFINE_CLEANUP(struct config, config_free)
 
 /* Prints the effective configuration as a YAML file that config_load reads back;
  * with `comments`, each key with its help, bounds and default (the sample file).
- * Values of kafka properties that hold secrets are printed as ****. */
+ * Values of kafka properties that hold secrets are printed as ****, which config_load
+ * refuses; ${file:/path} and ${env:NAME} are printed as they were written. */
 #include <stdio.h>
 void config_print(const struct config *c, bool comments, FILE *to);
 

@@ -1,0 +1,102 @@
+/* What the options say of each other, after every single one was found right. */
+#include <ctype.h>
+#include <inttypes.h>
+
+#include "consumer/log.h"
+#include "consumer/options_table.h"
+#include "model/model.h"
+
+_Static_assert(TOP_MAX >= 200, "lists.n and lists.similar_n go up to 200");
+
+struct check {
+    const struct config *c;
+    config_fault_fn *fault;
+    void *ctx;
+};
+
+static bool name_ok(const char *s) {
+    return strspn(s, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") ==
+               strlen(s) &&
+           strcmp(s, ".") != 0 && strcmp(s, "..") != 0;
+}
+
+static void check_names(const struct check *k) {
+    const struct config *c = k->c;
+    const struct {
+        const char *key, *name;
+        bool topic;
+    } names[] = {
+        {"topics.clickstream", c->topics_clickstream, true},
+        {"topics.items", c->topics_items, true},
+        {"topics.user_control", c->topics_control, true},
+        {"topics.triggers", c->topics_triggers, true},
+        {"topics.decisions", c->topics_decisions, true},
+        {"topics.dead_letters", c->topics_dlq, true},
+        {"app.name", c->app_name, false},
+        {"app.instance", c->app_instance, false},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        if (!name_ok(names[i].name))
+            k->fault(k->ctx, names[i].key,
+                     "found %s, allowed are letters, digits, '.', '_' and '-'",
+                     log_q(names[i].name));
+        for (size_t j = 0; j < i; j++)
+            if (names[i].topic && names[j].topic && *names[i].name &&
+                strcmp(names[i].name, names[j].name) == 0)
+                k->fault(k->ctx, names[i].key, "is the same topic as %s: %s; each needs its own",
+                         names[j].key, log_q(names[i].name));
+    }
+}
+
+static bool host_port(const char *s) {
+    const char *colon = strrchr(s, ':');
+    if (!colon || colon == s || !isdigit((unsigned char)colon[1]))
+        return false;
+    char *end;
+    long port = strtol(colon + 1, &end, 10);
+    return !*end && port >= 1 && port <= 65535;
+}
+
+static void check_redis(const struct check *k) {
+    const struct config *c = k->c;
+    if (c->redis_address[0] != '/' && !host_port(c->redis_address))
+        k->fault(k->ctx, "redis.address", "found %s, allowed is host:port or /path/of/socket",
+                 log_q(c->redis_address));
+#ifndef HAVE_HIREDIS_SSL
+    if (c->redis_tls)
+        k->fault(k->ctx, "redis.tls",
+                 "this beckon was built with a hiredis that has no TLS (it comes with 1.0)");
+#endif
+    if (!c->redis_tls && *c->redis_tls_ca)
+        k->fault(k->ctx, "redis.tls_ca", "has no use while redis.tls is false");
+    if (*c->redis_user && !*c->redis_password_file)
+        k->fault(k->ctx, "redis.user", "needs redis.password_file");
+}
+
+static void check_stream(const struct check *k) {
+    const struct config *c = k->c;
+    if (c->stream_guarantee != EXACTLY_ONCE)
+        return;
+    int64_t timeout = 60000; /* librdkafka's default */
+    for (size_t i = 0; i < c->n_kafka; i++)
+        if (strcmp(c->kafka[i].key, "transaction.timeout.ms") == 0)
+            timeout = strtoll(c->kafka[i].value, NULL, 10);
+    if (timeout < 2 * c->stream_commit_interval) {
+        char interval[VALUE_MAX];
+        format_ms(c->stream_commit_interval, interval);
+        k->fault(k->ctx, "stream.commit_interval",
+                 "is %s, but kafka.transaction.timeout.ms is %" PRId64
+                 ": it must be at least twice as long, or the broker aborts transactions",
+                 interval, timeout);
+    }
+}
+
+void config_cross_check(const struct config *c, config_fault_fn *fault, void *ctx) {
+    const struct check k = {c, fault, ctx};
+    check_names(&k);
+    check_redis(&k);
+    check_stream(&k);
+    if (c->model_dim % 8 != 0)
+        fault(ctx, "model.dim", "found %" PRId64 ", allowed are multiples of 8, such as %" PRId64,
+              c->model_dim, (c->model_dim + 4) / 8 * 8);
+}
