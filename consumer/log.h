@@ -21,7 +21,8 @@ void log_set_fd(int fd);
         if (log_level() >= LOG_DEBUG)                                                              \
             log_line(LOG_DEBUG, event, __VA_ARGS__);                                               \
     } while (0)
-void log_line(enum log_level l, const char *event, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void log_line(enum log_level l, const char *event, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* The text quoted and escaped if it needs it, in one of a few per-thread buffers
  * (valid for the next three calls; at most 200 bytes of text are shown). */

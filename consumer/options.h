@@ -33,7 +33,7 @@ struct config {
     size_t n_custom;
     char *custom_name[EV_MAX];
     float type_weight[EV_MAX];
-    struct key_value *raw; /* full key and text as written, of values that were ${file:…} or ${env:…} */
+    struct key_value *raw; /* ${file:…} and ${env:…} as written, by full key */
     size_t n_raw;
     char *path; /* of the file read, or NULL */
 };
