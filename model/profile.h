@@ -66,7 +66,7 @@ struct profile {
     uint16_t late_count;     /* events of the minute `late_back` minutes before it */
     uint16_t sessions;       /* saturates */
     uint16_t session_events; /* saturates */
-    uint8_t late_back;       /* 0: no such minute */
+    uint16_t late_back;      /* 0: no such minute */
     bool bot;                /* see profile_is_bot */
 };
 
@@ -79,8 +79,6 @@ enum learn_result {
 };
 
 struct profile_params {
-    const float *
-        type_weight; /* [EV_MAX]; > 0: interest in the item, enters history, affinities and means */
     int64_t half_life_ms;      /* of affinities and means; <= 0: no decay */
     uint32_t flood_per_minute; /* 0: no rule; above 65534 as that */
     uint32_t bot_minutes;      /* 0: no rule; above 255 as that */
@@ -103,15 +101,18 @@ struct profile_change {
  *    bot_minutes flooded minutes in a row is a bot until a day has passed without a
  *    flooded minute, and as long dropped altogether.
  *  - Profile: everything documented in this header.
- * item_row: the event's item or ROW_NONE (then nothing is remembered of the item);
- * category_key: of the item, 0: unknown; price: of the item, NAN: unknown. A purchase or
- * return counts the event's own value and, without one, the item's price. A purchase
- * takes its item out of the cart, one without an item empties the cart. `ret` (optional)
- * is written when LEARN_OK is returned. Out of memory: the event counts, but what did
- * not fit is not remembered. */
+ * event_hash: of the event id, by the same function and seed for good, because
+ * fingerprints are durable; item_row: the event's item or ROW_NONE (then nothing is
+ * remembered of the item); category_key: of the item, 0: unknown; price: of the item, NAN:
+ * unknown; interest: what the event says of the user's liking, > 0 for a positive: it alone
+ * enters history, affinities and the mean price. A purchase or return counts the event's own
+ * value and, without one, the item's price. A purchase takes its item out of the cart, one
+ * without an item empties the cart. `ret` (optional) is written when LEARN_OK is returned.
+ * Out of memory: the event counts, but what did not fit is not remembered. */
 enum learn_result profile_observe(struct profile *p, const struct event *e, uint64_t event_hash,
                                   uint32_t item_row, uint32_t category_key, double price,
-                                  const struct profile_params *params, struct profile_change *ret);
+                                  float interest, const struct profile_params *params,
+                                  struct profile_change *ret);
 
 void profile_init(struct profile *p);
 void profile_done(struct profile *p); /* frees the variable part; leaves p as initialised */
