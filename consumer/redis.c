@@ -1,0 +1,404 @@
+#include "consumer/redis.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#ifdef HAVE_HIREDIS_SSL
+#include <hiredis/hiredis_ssl.h>
+#endif
+
+#include "consumer/clock.h"
+#include "consumer/log.h"
+
+enum {
+    RETRY_FIRST_US = 50 * 1000,
+    RETRY_MAX_US = 2 * 1000 * 1000,
+    READ_BYTES = 64 * 1024,
+    PASSWORD_MAX = 4096,
+};
+
+struct redis {
+    const struct config *cfg;
+    char *host; /* NULL: cfg->redis_address is a socket's path */
+    int port;
+    redisContext *ctx; /* NULL: down */
+    struct replies *replies;
+    uint8_t *in; /* READ_BYTES */
+    struct rng rng;
+    unsigned failures; /* in a row */
+    int64_t retry_us;
+    bool away; /* logged as away */
+    char error[256];
+#ifdef HAVE_HIREDIS_SSL
+    redisSSLContext *tls;
+#endif
+};
+
+static int parse_address(struct redis *r) {
+    const char *a = r->cfg->redis_address;
+    if (a[0] == '/')
+        return 0;
+    const char *colon = strrchr(a, ':');
+    char *end = NULL;
+    long port = colon ? strtol(colon + 1, &end, 10) : 0;
+    if (!colon || colon == a || end == colon + 1 || *end || port < 1 || port > 65535) {
+        log_error("redis-address", "address=%s error=\"neither host:port nor /path/of/socket\"",
+                  log_q(a));
+        return -EINVAL;
+    }
+    size_t n = (size_t)(colon - a);
+    if (a[0] == '[' && n > 2 && a[n - 1] == ']') { /* [::1]:6379 */
+        a++;
+        n -= 2;
+    }
+    r->host = strndup(a, n);
+    r->port = (int)port;
+    return r->host ? 0 : -ENOMEM;
+}
+
+#ifdef HAVE_HIREDIS_SSL
+static int prepare_tls(struct redis *r) {
+    if (!r->cfg->redis_tls)
+        return 0;
+    redisInitOpenSSL();
+    const char *ca = r->cfg->redis_tls_ca;
+    redisSSLContextError e = REDIS_SSL_CTX_NONE;
+    r->tls = redisCreateSSLContext(ca[0] ? ca : NULL, ca[0] ? NULL : "/etc/ssl/certs", NULL, NULL,
+                                   r->host, &e);
+    if (r->tls)
+        return 0;
+    log_error("redis-tls", "ca=%s error=%s", log_q(ca), log_q(redisSSLContextGetError(e)));
+    return -EINVAL;
+}
+#else
+static int prepare_tls(struct redis *r) {
+    if (!r->cfg->redis_tls)
+        return 0;
+    log_error("redis-tls",
+              "error=\"redis.tls is on, but this build has no hiredis_ssl (hiredis 1.0 "
+              "or later): turn it off, use a socket or a TLS proxy, or rebuild\"");
+    return -EINVAL;
+}
+#endif
+
+int redis_new(const struct config *cfg, struct redis **ret) {
+    autofree(redis_free) struct redis *r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    r->cfg = cfg;
+    int rc = parse_address(r);
+    if (rc < 0 || (rc = prepare_tls(r)) < 0)
+        return rc;
+    r->in = malloc(READ_BYTES);
+    if (!r->in)
+        return -ENOMEM;
+    uint64_t seed = (uint64_t)clock_mono_us();
+    if (getrandom(&seed, sizeof seed, GRND_NONBLOCK) < 0)
+        seed ^= (uint64_t)getpid(); /* only spreads the retries of a group */
+    rng_seed(&r->rng, seed);
+    *ret = TAKE(r);
+    return 0;
+}
+
+static void hang_up(struct redis *r) {
+    if (r->ctx)
+        redisFree(r->ctx);
+    r->ctx = NULL;
+    replies_free(r->replies);
+    r->replies = NULL;
+}
+
+void redis_free(struct redis *r) {
+    if (!r)
+        return;
+    hang_up(r);
+#ifdef HAVE_HIREDIS_SSL
+    if (r->tls)
+        redisFreeSSLContext(r->tls);
+#endif
+    free(r->host);
+    free(r->in);
+    free(r);
+}
+
+bool redis_up(const struct redis *r) {
+    return r->ctx != NULL;
+}
+
+int64_t redis_retry_us(const struct redis *r) {
+    return r->retry_us;
+}
+
+const char *redis_error(const struct redis *r) {
+    return r->error;
+}
+
+static void postpone(struct redis *r) {
+    int64_t us = r->failures < 6 ? (int64_t)RETRY_FIRST_US << r->failures : RETRY_MAX_US;
+    us = MIN(us, RETRY_MAX_US);
+    us -= (int64_t)rng_below(&r->rng, (uint32_t)(us / 2));
+    r->failures++;
+    r->retry_us = clock_mono_us() + us;
+    if (!r->away)
+        log_warning("redis-failing", "address=%s error=%s", log_q(r->cfg->redis_address),
+                    log_q(r->error));
+    r->away = true;
+}
+
+void redis_down(struct redis *r, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(r->error, sizeof r->error, fmt, ap);
+    va_end(ap);
+    hang_up(r);
+    postpone(r);
+}
+
+void redis_postpone(struct redis *r, const char *why) {
+    snprintf(r->error, sizeof r->error, "%s", why);
+    postpone(r);
+}
+
+void redis_good(struct redis *r) {
+    r->failures = 0;
+    r->retry_us = 0;
+    if (r->away)
+        log_info("redis-working", "address=%s", log_q(r->cfg->redis_address));
+    r->away = false;
+}
+
+/* ---- coming up ---- */
+
+/* Never zero, which would mean "for ever". */
+static struct timeval time_left(int64_t deadline_us) {
+    int64_t us = MAX(deadline_us - clock_mono_us(), (int64_t)1000);
+    return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
+}
+
+/* The password file is read at every login, so that it may be changed. */
+static int read_password(struct redis *r, char *out, size_t cap, struct str *ret) {
+    const char *path = r->cfg->redis_password_file;
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, out, cap);
+    int err = errno;
+    if (fd >= 0)
+        close(fd);
+    if (n < 0) {
+        redis_down(r, "%s: %s", path, strerror(err));
+        return -EAGAIN;
+    }
+    while (n > 0 && (out[n - 1] == '\n' || out[n - 1] == '\r'))
+        n--;
+    *ret = (struct str){out, (size_t)n};
+    return 0;
+}
+
+static int expect_ok(struct redis *r, int64_t deadline_us, size_t n, const struct str *args) {
+    redisReply *reply = redis_call(r, deadline_us, n, args);
+    if (!reply)
+        return -EAGAIN;
+    bool failed = reply->type == REDIS_REPLY_ERROR;
+    if (failed)
+        redis_down(r, "%.*s: %s", (int)args[0].n, args[0].p, reply->str);
+    freeReplyObject(reply);
+    return failed ? -EAGAIN : 0;
+}
+
+static int log_in(struct redis *r, int64_t deadline_us) {
+    const struct config *cfg = r->cfg;
+    if (cfg->redis_password_file[0] || cfg->redis_user[0]) {
+        char text[PASSWORD_MAX];
+        struct str password = {"", 0};
+        int rc = 0;
+        if (cfg->redis_password_file[0])
+            rc = read_password(r, text, sizeof text, &password);
+        struct str args[3] = {STR("AUTH")};
+        size_t n = 1;
+        if (cfg->redis_user[0])
+            args[n++] = str_of(cfg->redis_user);
+        args[n++] = password;
+        if (rc == 0)
+            rc = expect_ok(r, deadline_us, n, args);
+        explicit_bzero(text, sizeof text);
+        if (rc < 0)
+            return rc;
+    }
+    if (cfg->redis_db) {
+        char db[24];
+        int n = snprintf(db, sizeof db, "%lld", (long long)cfg->redis_db);
+        struct str args[2] = {STR("SELECT"), {db, (size_t)n}};
+        return expect_ok(r, deadline_us, 2, args);
+    }
+    return 0;
+}
+
+int redis_ready(struct redis *r, int64_t deadline_us) {
+    if (r->ctx)
+        return 0;
+    if (clock_mono_us() < r->retry_us)
+        return -EAGAIN;
+    struct timeval tv = time_left(deadline_us);
+    redisContext *c = r->host ? redisConnectWithTimeout(r->host, r->port, tv)
+                              : redisConnectUnixWithTimeout(r->cfg->redis_address, tv);
+    if (!c || c->err) {
+        redis_down(r, "%s", c ? c->errstr : "out of memory");
+        if (c)
+            redisFree(c);
+        return -EAGAIN;
+    }
+    r->ctx = c;
+    redisSetTimeout(c, time_left(deadline_us));
+    if (r->host)
+        redisEnableKeepAlive(c);
+#ifdef HAVE_HIREDIS_SSL
+    if (r->tls && redisInitiateSSLWithContext(c, r->tls) != REDIS_OK) {
+        redis_down(r, "TLS: %s", c->errstr);
+        return -EAGAIN;
+    }
+#endif
+    if (replies_new(&r->replies) < 0) {
+        redis_down(r, "out of memory");
+        return -EAGAIN;
+    }
+    return log_in(r, deadline_us);
+}
+
+/* ---- a pipeline ---- */
+
+static ssize_t gone(struct redis *r, const char *what, ssize_t n) {
+    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR))
+        return 0;
+    redis_down(r, "%s: %s", what, n == 0 ? "closed by Redis" : strerror(errno));
+    return -ECONNRESET;
+}
+
+#ifdef HAVE_HIREDIS_SSL
+/* Through hiredis, which holds the TLS session: it hands over whole blocks only. */
+static ssize_t tls_send(struct redis *r, const void *p, size_t n) {
+    n = MIN(n, (size_t)READ_BYTES);
+    int done = 0;
+    if (redisAppendFormattedCommand(r->ctx, p, n) == REDIS_OK)
+        while (redisBufferWrite(r->ctx, &done) == REDIS_OK && !done)
+            ;
+    if (done)
+        return (ssize_t)n;
+    redis_down(r, "TLS: %s", r->ctx->errstr);
+    return -ECONNRESET;
+}
+
+static ssize_t tls_recv(struct redis *r) {
+    struct pollfd p = {.fd = r->ctx->fd, .events = POLLIN};
+    if (poll(&p, 1, 0) <= 0)
+        return 0;
+    ssize_t n = r->ctx->funcs->read(r->ctx, (char *)r->in, 16 * 1024); /* a TLS record */
+    if (n < 0) {
+        redis_down(r, "TLS: %s", r->ctx->errstr);
+        return -ECONNRESET;
+    }
+    return n;
+}
+#endif
+
+ssize_t redis_send(struct redis *r, const void *p, size_t n) {
+#ifdef HAVE_HIREDIS_SSL
+    if (r->tls)
+        return tls_send(r, p, n);
+#endif
+    ssize_t k = send(r->ctx->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    return k > 0 ? k : gone(r, "send", k);
+}
+
+/* What is there, into r->in. */
+static ssize_t read_some(struct redis *r) {
+#ifdef HAVE_HIREDIS_SSL
+    if (r->tls)
+        return tls_recv(r);
+#endif
+    ssize_t k = recv(r->ctx->fd, r->in, READ_BYTES, MSG_DONTWAIT);
+    return k > 0 ? k : gone(r, "recv", k);
+}
+
+ssize_t redis_recv(struct redis *r) {
+    ssize_t k = read_some(r);
+    if (k > 0 && replies_feed(r->replies, r->in, (size_t)k) < 0) {
+        redis_down(r, "out of memory");
+        return -ECONNRESET;
+    }
+    return k;
+}
+
+int redis_reply(struct redis *r, struct reply *ret) {
+    int rc = replies_next(r->replies, ret);
+    if (rc >= 0)
+        return rc;
+    redis_down(r, "what answers at this address does not speak the Redis protocol");
+    return -ECONNRESET;
+}
+
+bool redis_poll(struct redis *r, bool writable, int64_t deadline_us) {
+    struct pollfd p = {.fd = r->ctx->fd, .events = (short)(POLLIN | (writable ? POLLOUT : 0))};
+    for (;;) {
+        int64_t us = deadline_us - clock_mono_us();
+        int n = poll(&p, 1, us > 0 ? (int)MIN((us + 999) / 1000, (int64_t)INT32_MAX) : 0);
+        if (n > 0)
+            return true;
+        if (n == 0 || errno != EINTR)
+            return false;
+    }
+}
+
+/* ---- one command ---- */
+
+/* All of it, or false after redis_down. */
+static bool send_all(struct redis *r, const struct buf *b, int64_t deadline_us) {
+    for (size_t at = 0; at < b->n;) {
+        ssize_t k = redis_send(r, b->p + at, b->n - at);
+        if (k < 0)
+            return false;
+        at += (size_t)k;
+        if (k == 0 && !redis_poll(r, true, deadline_us)) {
+            redis_down(r, "it takes nothing in time");
+            return false;
+        }
+    }
+    return true;
+}
+
+redisReply *redis_call(struct redis *r, int64_t deadline_us, size_t n, const struct str *args) {
+    struct buf b = {0};
+    resp_array(&b, n);
+    for (size_t i = 0; i < n; i++)
+        resp_str(&b, args[i]);
+    bool sent = false;
+    if (b.failed)
+        redis_down(r, "out of memory");
+    else
+        sent = send_all(r, &b, deadline_us);
+    if (b.p)
+        explicit_bzero(b.p, b.n); /* it may hold the password */
+    buf_free(&b);
+    while (sent) {
+        void *reply = NULL;
+        if (redisReaderGetReply(r->ctx->reader, &reply) != REDIS_OK) {
+            redis_down(r, "%s", r->ctx->reader->errstr);
+            break;
+        }
+        if (reply)
+            return reply;
+        if (!redis_poll(r, false, deadline_us)) {
+            redis_down(r, "no answer in time");
+            break;
+        }
+        ssize_t k = read_some(r);
+        if (k < 0)
+            break;
+        if (k > 0 && redisReaderFeed(r->ctx->reader, (char *)r->in, (size_t)k) != REDIS_OK) {
+            redis_down(r, "out of memory");
+            break;
+        }
+    }
+    return NULL;
+}

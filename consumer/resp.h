@@ -1,0 +1,45 @@
+/* Commands in the Redis protocol (RESP2), appended to a buffer, and its replies told
+ * apart. Pure: no sockets here. */
+#pragma once
+
+#include "model/base.h"
+
+/* A command of n arguments; n times resp_bulk or resp_int must follow. */
+void resp_array(struct buf *b, size_t n);
+void resp_bulk(struct buf *b, const void *p, size_t n);
+void resp_int(struct buf *b, int64_t v); /* in decimal */
+static inline void resp_str(struct buf *b, struct str s) {
+    resp_bulk(b, s.p, s.n);
+}
+
+/* What is to be done about a reply. */
+enum reply_fate {
+    REPLY_DONE,
+    REPLY_WAIT,    /* Redis cannot now: full, loading, read-only, no login; keep and try again */
+    REPLY_TYPE,    /* the key holds something else (WRONGTYPE) */
+    REPLY_REFUSED, /* it will not get better by itself */
+};
+
+enum { REPLY_TEXT_MAX = 200 };
+
+/* One reply. Of an array (EXEC's) only the first error within is told. */
+struct reply {
+    enum reply_fate fate;
+    bool nil;
+    int64_t integer;           /* of an integer reply */
+    size_t n;                  /* length of the text; longer ones are cut */
+    char text[REPLY_TEXT_MAX]; /* of an error, status or string, NUL-terminated */
+};
+
+/* Replies out of a stream of bytes. */
+struct replies;
+int replies_new(struct replies **ret);
+void replies_free(struct replies *r);
+DEFINE_CLEANUP(struct replies, replies_free)
+/* Takes bytes as they came. 0, -ENOMEM, or -EPROTO after an earlier violation. */
+int replies_feed(struct replies *r, const void *p, size_t n);
+/* The next whole reply: 1; 0: more bytes are needed; -EPROTO: this is not Redis. */
+int replies_next(struct replies *r, struct reply *ret);
+
+/* The fate behind an error's text ("OOM command not allowed …"). */
+enum reply_fate reply_fate(struct str error);

@@ -1,0 +1,104 @@
+#include "consumer/resp.h"
+
+#include <criterion/criterion.h>
+
+Test(resp, commands_are_binary_safe) {
+    struct buf b = {0};
+    resp_array(&b, 4);
+    resp_str(&b, STR("ZADD"));
+    resp_bulk(&b, "a\0\r\n", 4);
+    resp_int(&b, INT64_MIN);
+    resp_bulk(&b, NULL, 0);
+    static const char expected[] =
+        "*4\r\n$4\r\nZADD\r\n$4\r\na\0\r\n\r\n$20\r\n-9223372036854775808\r\n$0\r\n\r\n";
+    cr_assert(str_eq((struct str){(char *)b.p, b.n}, STR(expected)));
+    buf_free(&b);
+}
+
+Test(resp, integers_are_decimal) {
+    static const struct {
+        int64_t v;
+        const char *text;
+    } rows[] = {{0, "$1\r\n0\r\n"},
+                {-1, "$2\r\n-1\r\n"},
+                {1005, "$4\r\n1005\r\n"},
+                {INT64_MAX, "$19\r\n9223372036854775807\r\n"}};
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf b = {0};
+        resp_int(&b, rows[i].v);
+        cr_assert(str_eq((struct str){(char *)b.p, b.n}, str_of(rows[i].text)));
+        buf_free(&b);
+    }
+}
+
+Test(resp, errors_are_told_apart) {
+    static const struct {
+        const char *text;
+        enum reply_fate fate;
+    } rows[] = {
+        {"OOM command not allowed when used memory > 'maxmemory'.", REPLY_WAIT},
+        {"LOADING Redis is loading the dataset in memory", REPLY_WAIT},
+        {"READONLY You can't write against a read only replica.", REPLY_WAIT},
+        {"MISCONF Redis is configured to save RDB snapshots", REPLY_WAIT},
+        {"BUSY Redis is busy running a script.", REPLY_WAIT},
+        {"CLUSTERDOWN The cluster is down", REPLY_WAIT},
+        {"MASTERDOWN Link with MASTER is down", REPLY_WAIT},
+        {"NOAUTH Authentication required.", REPLY_WAIT},
+        {"EXECABORT Transaction discarded because of: OOM command not allowed", REPLY_WAIT},
+        {"EXECABORT Transaction discarded because of previous errors.", REPLY_REFUSED},
+        {"BUSYGROUP Consumer Group name already exists", REPLY_REFUSED},
+        {"BUSYKEY Target key name already exists.", REPLY_REFUSED},
+        {"WRONGTYPE Operation against a key holding the wrong kind of value", REPLY_TYPE},
+        {"ERR unknown command", REPLY_REFUSED},
+        {"", REPLY_REFUSED},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        cr_assert_eq(reply_fate(str_of(rows[i].text)), rows[i].fate, "%s", rows[i].text);
+}
+
+Test(replies, come_out_whole_however_they_came_in) {
+    static const char in[] = "+OK\r\n:-7\r\n$5\r\nab\0cd\r\n$-1\r\n"
+                             "*3\r\n:1\r\n-OOM full\r\n-WRONGTYPE x\r\n*2\r\n$1\r\nx\r\n:9\r\n";
+    for (size_t chunk = 1; chunk < sizeof in; chunk++) {
+        autofree(replies_free) struct replies *r = NULL;
+        cr_assert_eq(replies_new(&r), 0);
+        struct reply got[8];
+        size_t n = 0;
+        for (size_t at = 0; at < sizeof in - 1; at += chunk) {
+            cr_assert_eq(replies_feed(r, in + at, MIN(chunk, sizeof in - 1 - at)), 0);
+            while (n < ARRAY_LEN(got) && replies_next(r, &got[n]) == 1)
+                n++;
+        }
+        cr_assert_eq(n, 6);
+        cr_assert(got[0].fate == REPLY_DONE && strcmp(got[0].text, "OK") == 0);
+        cr_assert_eq(got[1].integer, -7);
+        cr_assert(got[2].n == 5 && memcmp(got[2].text, "ab\0cd", 6) == 0);
+        cr_assert(got[3].nil && !got[2].nil);
+        cr_assert(got[4].fate == REPLY_WAIT && strcmp(got[4].text, "OOM full") == 0);
+        cr_assert(got[5].fate == REPLY_DONE && got[5].n == 0 && got[5].integer == 0);
+    }
+}
+
+Test(replies, long_texts_are_cut) {
+    char in[1100];
+    memset(in, 'x', sizeof in);
+    memcpy(in, "-ERR ", 5);
+    memcpy(in + sizeof in - 2, "\r\n", 2);
+    autofree(replies_free) struct replies *r = NULL;
+    cr_assert_eq(replies_new(&r), 0);
+    cr_assert_eq(replies_feed(r, in, sizeof in), 0);
+    struct reply one;
+    cr_assert_eq(replies_next(r, &one), 1);
+    cr_assert_eq(one.n, REPLY_TEXT_MAX - 1);
+    cr_assert_eq(strlen(one.text), REPLY_TEXT_MAX - 1);
+}
+
+Test(replies, another_protocol_is_a_violation_for_good) {
+    autofree(replies_free) struct replies *r = NULL;
+    cr_assert_eq(replies_new(&r), 0);
+    cr_assert_eq(replies_feed(r, "HTTP/1.1 400\r\n", 14), 0);
+    struct reply one;
+    cr_assert_eq(replies_next(r, &one), -EPROTO);
+    cr_assert_eq(replies_feed(r, "+OK\r\n", 5), -EPROTO);
+    cr_assert_eq(replies_next(r, &one), -EPROTO);
+}
