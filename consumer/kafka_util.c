@@ -1,152 +1,295 @@
 #include "consumer/kafka_util.h"
 
 #include <poll.h>
+#include <stdio.h>
 
+#include "consumer/clock.h"
 #include "consumer/log.h"
 
-enum { TIMEOUT_MS = 10000, TRIES = 30 };
+enum { POLL_MS = 50, WAIT_MS = 30000, REASON_MAX = 512 };
 
-static void on_log(const rd_kafka_t *rk, int level, const char *fac, const char *text) {
-    (void)rk;
-    enum log_level l = level <= 3 ? LOG_WARNING : level <= 5 ? LOG_INFO : LOG_DEBUG;
-    if (log_level() >= l)
-        log_line(l, "librdkafka", "facility=%s text=%s", fac, log_q(text));
+/* syslog's levels to ours; brokers that come and go are no error of ours. What librdkafka
+ * finds odd about settings (a consumer's property on a producer) is no fault here: one
+ * `kafka:` section serves both. */
+static void on_log(const rd_kafka_t *rk, int level, const char *facility, const char *text) {
+    enum log_level l = level <= 2 ? LOG_ERROR : level <= 4 ? LOG_WARNING : LOG_DEBUG;
+    if (level == 5 || level == 6)
+        l = LOG_INFO;
+    if (strcmp(facility, "CONFWARN") == 0)
+        l = LOG_DEBUG;
+    if (l <= log_level())
+        log_line(l, "librdkafka", "client=%s facility=%s text=%s",
+                 log_q(rk ? rd_kafka_name(rk) : "-"), log_q(facility), log_q(text));
+}
+
+static bool configured(const struct config *cfg, const char *name) {
+    for (size_t i = 0; i < cfg->n_kafka; i++)
+        if (strcmp(cfg->kafka[i].key, name) == 0)
+            return true;
+    return false;
+}
+
+int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value) {
+    char reason[REASON_MAX];
+    if (rd_kafka_conf_set(conf, name, value, reason, sizeof reason) == RD_KAFKA_CONF_OK)
+        return 0;
+    log_error("kafka-config", "property=%s reason=%s", log_q(name), log_q(reason));
+    return -EINVAL;
+}
+
+int kafka_conf_default(const struct config *cfg, rd_kafka_conf_t *conf, const char *name,
+                       const char *value) {
+    return configured(cfg, name) ? 0 : kafka_conf_set(conf, name, value);
 }
 
 int kafka_conf_new(const struct config *cfg, rd_kafka_conf_t **ret) {
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    if (!conf)
-        return -ENOMEM;
-    char err[512];
-    rd_kafka_conf_set(conf, "bootstrap.servers", "127.0.0.1:9092", NULL, 0);
-    rd_kafka_conf_set(conf, "client.id", cfg->app_name, NULL, 0);
-    for (size_t i = 0; i < cfg->n_kafka; i++)
-        if (rd_kafka_conf_set(conf, cfg->kafka[i].key, cfg->kafka[i].value, err, sizeof err) !=
-            RD_KAFKA_CONF_OK) {
-            log_error("kafka-config", "key=kafka.%s error=%s", cfg->kafka[i].key, log_q(err));
-            rd_kafka_conf_destroy(conf);
-            return -EINVAL;
-        }
+    autofree(kafka_conf_free) rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    char id[80];
+    snprintf(id, sizeof id, "beckon-%s", cfg->app_name);
     rd_kafka_conf_set_log_cb(conf, on_log);
-    *ret = conf;
+    int fault = kafka_conf_set(conf, "client.id", id);
+    if (!configured(cfg, "metadata.broker.list"))
+        fault |= kafka_conf_set(conf, "bootstrap.servers", "127.0.0.1:9092");
+    for (size_t i = 0; i < cfg->n_kafka; i++)
+        fault |= kafka_conf_set(conf, cfg->kafka[i].key, cfg->kafka[i].value);
+    if (fault)
+        return -EINVAL;
+    *ret = TAKE(conf);
     return 0;
 }
 
-rd_kafka_t *kafka_client(const struct config *cfg, rd_kafka_type_t type, const char *const *props) {
-    rd_kafka_conf_t *conf;
-    char err[512];
-    if (kafka_conf_new(cfg, &conf) < 0)
-        return NULL;
-    for (; *props; props += 2)
-        if (rd_kafka_conf_set(conf, props[0], props[1], err, sizeof err) != RD_KAFKA_CONF_OK) {
-            log_error("kafka-config", "key=%s error=%s", props[0], log_q(err));
-            rd_kafka_conf_destroy(conf);
-            return NULL;
-        }
-    rd_kafka_t *rk = rd_kafka_new(type, conf, err, sizeof err);
+rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
+    char reason[REASON_MAX];
+    rd_kafka_t *rk = rd_kafka_new(type, conf, reason, sizeof reason);
     if (!rk) {
-        log_error("kafka-client", "error=%s", log_q(err));
+        log_error("kafka-client", "reason=%s", log_q(reason));
         rd_kafka_conf_destroy(conf);
     }
     return rk;
 }
 
-/* One look at a topic's metadata; fresh partitions without a leader count as not there yet. */
-static rd_kafka_resp_err_t look_up(rd_kafka_t *rk, const char *topic, int32_t *ret_n) {
-    rd_kafka_topic_conf_t *tc = rd_kafka_topic_conf_new();
-    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, tc);
-    if (!rkt)
-        return RD_KAFKA_RESP_ERR_TOPIC_EXCEPTION;
+rd_kafka_t *kafka_client(const struct config *cfg, rd_kafka_type_t type, const char *const *props) {
+    autofree(kafka_conf_free) rd_kafka_conf_t *conf = NULL;
+    if (kafka_conf_new(cfg, &conf) < 0)
+        return NULL;
+    for (; *props; props += 2)
+        if (kafka_conf_set(conf, props[0], props[1]) < 0)
+            return NULL;
+    return kafka_client_new(type, TAKE(conf));
+}
+
+/* ---- topics ---- */
+
+static int remaining(int64_t until_us) {
+    int64_t left = (until_us - clock_mono_us()) / 1000;
+    return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
+}
+
+static int partitions_in(const rd_kafka_metadata_t *md, const char *topic) {
+    for (int i = 0; i < md->topic_cnt; i++) {
+        const rd_kafka_metadata_topic_t *t = &md->topics[i];
+        if (strcmp(t->topic, topic) != 0)
+            continue;
+        if (t->err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART)
+            return -ENOENT;
+        if (t->err || t->partition_cnt == 0)
+            return -EAGAIN;
+        for (int p = 0; p < t->partition_cnt; p++)
+            if (t->partitions[p].leader < 0)
+                return -EAGAIN;
+        return t->partition_cnt;
+    }
+    return -ENOENT;
+}
+
+/* Partitions of the topic or a reason why not: -ENOENT, -EAGAIN (no leaders yet),
+ * -ETIMEDOUT. A request for all topics creates none, unlike one by name. */
+static int look_up(rd_kafka_t *rk, const char *topic, int timeout_ms) {
     const rd_kafka_metadata_t *md;
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 0, rkt, &md, TIMEOUT_MS);
-    rd_kafka_topic_destroy(rkt);
-    if (err)
-        return err;
-    err = md->topic_cnt ? md->topics[0].err : RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART;
-    for (int i = 0; !err && i < md->topics[0].partition_cnt; i++)
-        if (md->topics[0].partitions[i].leader < 0)
-            err = RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE;
-    if (!err)
-        *ret_n = md->topics[0].partition_cnt;
+    if (rd_kafka_metadata(rk, 1, NULL, &md, timeout_ms))
+        return -ETIMEDOUT;
+    int n = partitions_in(md, topic);
     rd_kafka_metadata_destroy(md);
-    return err;
+    return n;
 }
 
 int kafka_partitions(rd_kafka_t *rk, const char *topic, int32_t *ret_n) {
-    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int i = 0; i < TRIES; i++) {
-        err = look_up(rk, topic, ret_n);
-        if (!err)
-            return 0;
-        if (err == RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART ||
-            err == RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC)
-            return -ENOENT;
-        if (i == 0)
-            log_info("kafka-waits", "topic=%s error=%s", topic, log_q(rd_kafka_err2str(err)));
-        poll(NULL, 0, err == RD_KAFKA_RESP_ERR_LEADER_NOT_AVAILABLE ? 100 : 1000);
+    int64_t until_us = clock_mono_us() + (int64_t)WAIT_MS * 1000;
+    int r;
+    while ((r = look_up(rk, topic, MAX(remaining(until_us), 1))) == -EAGAIN && remaining(until_us))
+        poll(NULL, 0, POLL_MS);
+    if (r > 0) {
+        *ret_n = r;
+        return 0;
     }
-    log_error("kafka-unreachable", "topic=%s error=%s fix=\"check kafka.bootstrap.servers\"", topic,
-              log_q(rd_kafka_err2str(err)));
+    if (r == -ENOENT)
+        return r;
+    log_error("kafka-unreachable", "topic=%s reason=%s do=%s", log_q(topic),
+              r == -EAGAIN ? "no-leader" : "no-answer", log_q("check kafka.bootstrap.servers"));
     return -EIO;
 }
 
-static int create(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *t) {
-    char err[512];
-    rd_kafka_NewTopic_t *nt = rd_kafka_NewTopic_new(t->name, t->partitions,
-                                                    (int)cfg->topics_replication, err, sizeof err);
-    if (!nt) {
-        log_error("topic-not-created", "topic=%s error=%s", t->name, log_q(err));
+static int ask_by_name(rd_kafka_t *rk, const char *topic, int timeout_ms) {
+    rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
+    const rd_kafka_metadata_t *md;
+    if (!rkt)
+        return -EINVAL;
+    int n = -ETIMEDOUT;
+    if (!rd_kafka_metadata(rk, 0, rkt, &md, timeout_ms)) {
+        n = partitions_in(md, topic);
+        rd_kafka_metadata_destroy(md);
+    }
+    rd_kafka_topic_destroy(rkt);
+    return n;
+}
+
+static rd_kafka_NewTopic_t *new_topic(const struct config *cfg, const struct topic_spec *t) {
+    char reason[REASON_MAX];
+    int partitions = t->partitions ? t->partitions : (int)cfg->topics_partitions;
+    rd_kafka_NewTopic_t *n = rd_kafka_NewTopic_new(
+        t->name, partitions, (int)cfg->topics_replication, reason, sizeof reason);
+    if (!n)
+        log_error("topic-refused", "topic=%s reason=%s", log_q(t->name), log_q(reason));
+    else if (t->compacted)
+        rd_kafka_NewTopic_set_config(n, "cleanup.policy", "compact");
+    return n;
+}
+
+static int topic_fate(const struct config *cfg, const struct topic_spec *t, rd_kafka_resp_err_t err,
+                      const char *text) {
+    switch (err) {
+    case RD_KAFKA_RESP_ERR_NO_ERROR:
+        log_info("topic-created", "topic=%s partitions=%d replication=%d compacted=%d",
+                 log_q(t->name), t->partitions ? t->partitions : (int)cfg->topics_partitions,
+                 (int)cfg->topics_replication, t->compacted);
+        return 0;
+    case RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS:
+        return 0;
+    case RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED:
+    case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
+        log_error("topic-missing", "topic=%s reason=%s do=%s", log_q(t->name),
+                  log_q(rd_kafka_err2str(err)),
+                  log_q("create it yourself, or let this user create topics"));
+        return -EIO;
+    case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
+        log_error("topic-missing", "topic=%s reason=%s do=%s", log_q(t->name),
+                  log_q(text ? text : rd_kafka_err2str(err)),
+                  log_q("lower topics.replication to the number of brokers"));
+        return -EIO;
+    default:
+        log_error("topic-missing", "topic=%s reason=%s", log_q(t->name),
+                  log_q(text ? text : rd_kafka_err2str(err)));
         return -EIO;
     }
-    if (t->compacted)
-        rd_kafka_NewTopic_set_config(nt, "cleanup.policy", "compact");
-    rd_kafka_AdminOptions_t *opt = rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
-    rd_kafka_AdminOptions_set_request_timeout(opt, TIMEOUT_MS, err, sizeof err);
-    rd_kafka_AdminOptions_set_operation_timeout(opt, TIMEOUT_MS, err, sizeof err);
-    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
-    rd_kafka_CreateTopics(rk, &nt, 1, opt, q);
-    rd_kafka_event_t *ev = rd_kafka_queue_poll(q, 2 * TIMEOUT_MS);
-    rd_kafka_resp_err_t code = ev ? rd_kafka_event_error(ev) : RD_KAFKA_RESP_ERR__TIMED_OUT;
-    snprintf(err, sizeof err, "%s",
-             ev && code ? rd_kafka_event_error_string(ev) : rd_kafka_err2str(code));
-    size_t n = 0;
-    const rd_kafka_topic_result_t **res =
-        ev && !code
-            ? rd_kafka_CreateTopics_result_topics(rd_kafka_event_CreateTopics_result(ev), &n)
-            : NULL;
-    if (n && (code = rd_kafka_topic_result_error(res[0])))
-        snprintf(err, sizeof err, "%s", rd_kafka_topic_result_error_string(res[0]));
-    if (ev)
-        rd_kafka_event_destroy(ev);
-    rd_kafka_queue_destroy(q);
-    rd_kafka_AdminOptions_destroy(opt);
-    rd_kafka_NewTopic_destroy(nt);
-    if (code && code != RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) {
-        log_error("topic-not-created", "topic=%s error=%s", t->name, log_q(err));
-        return -EIO;
+}
+
+static const struct topic_spec *spec_of(const struct topic_spec *const *t, size_t n,
+                                        const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (strcmp(t[i]->name, name) == 0)
+            return t[i];
+    return NULL;
+}
+
+/* One request for all of them. -ENOTSUP: the broker knows no such request. */
+static int request_topics(const struct config *cfg, rd_kafka_t *rk,
+                          const struct topic_spec *const *t, size_t n, int timeout_ms) {
+    rd_kafka_NewTopic_t **news = calloc(n, sizeof(*news));
+    if (!news)
+        return -ENOMEM;
+    int r = 0;
+    char reason[REASON_MAX];
+    for (size_t i = 0; i < n && r == 0; i++)
+        if (!(news[i] = new_topic(cfg, t[i])))
+            r = -EINVAL;
+    rd_kafka_AdminOptions_t *options =
+        rd_kafka_AdminOptions_new(rk, RD_KAFKA_ADMIN_OP_CREATETOPICS);
+    rd_kafka_AdminOptions_set_request_timeout(options, timeout_ms, reason, sizeof reason);
+    rd_kafka_AdminOptions_set_operation_timeout(options, timeout_ms, reason, sizeof reason);
+    rd_kafka_queue_t *queue = rd_kafka_queue_new(rk);
+    if (r == 0) {
+        rd_kafka_CreateTopics(rk, news, n, options, queue);
+        rd_kafka_event_t *e = rd_kafka_queue_poll(queue, timeout_ms + 1000);
+        rd_kafka_resp_err_t err = e ? rd_kafka_event_error(e) : RD_KAFKA_RESP_ERR__TIMED_OUT;
+        const rd_kafka_CreateTopics_result_t *result =
+            e && !err ? rd_kafka_event_CreateTopics_result(e) : NULL;
+        size_t n_results = 0;
+        const rd_kafka_topic_result_t **results =
+            result ? rd_kafka_CreateTopics_result_topics(result, &n_results) : NULL;
+        for (size_t i = 0; i < n_results; i++) {
+            const struct topic_spec *spec = spec_of(t, n, rd_kafka_topic_result_name(results[i]));
+            int one = spec ? topic_fate(cfg, spec, rd_kafka_topic_result_error(results[i]),
+                                        rd_kafka_topic_result_error_string(results[i]))
+                           : 0;
+            r = one ? one : r;
+        }
+        if (err == RD_KAFKA_RESP_ERR__UNSUPPORTED_FEATURE)
+            r = -ENOTSUP;
+        else if (err)
+            r = topic_fate(cfg, t[0], err, e ? rd_kafka_event_error_string(e) : NULL);
+        if (e)
+            rd_kafka_event_destroy(e);
     }
-    log_info("topic-created", "topic=%s partitions=%d compacted=%s", t->name, t->partitions,
-             t->compacted ? "yes" : "no");
+    rd_kafka_queue_destroy(queue);
+    rd_kafka_AdminOptions_destroy(options);
+    for (size_t i = 0; i < n; i++)
+        if (news[i])
+            rd_kafka_NewTopic_destroy(news[i]);
+    free(news);
+    return r;
+}
+
+static int wait_leaders(rd_kafka_t *rk, const struct topic_spec *const *t, size_t n,
+                        int64_t until_us) {
+    for (size_t i = 0; i < n;) {
+        int r = look_up(rk, t[i]->name, MAX(remaining(until_us), 1));
+        if (r > 0) {
+            i++;
+            continue;
+        }
+        if (remaining(until_us) == 0) {
+            log_error("topic-not-ready", "topic=%s reason=%s", log_q(t[i]->name),
+                      r == -ENOENT ? "missing" : "no-leader");
+            return -EIO;
+        }
+        poll(NULL, 0, POLL_MS);
+    }
     return 0;
 }
 
-int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *specs,
+int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *topics,
                         size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        if (!specs[i].name || !*specs[i].name)
-            continue;
-        int32_t have = 0;
-        int r = kafka_partitions(rk, specs[i].name, &have);
-        if (r == -ENOENT && create(cfg, rk, &specs[i]) < 0)
-            return -EIO;
-        /* Just made: wait until it has leaders. */
-        for (int t = 0; r == -ENOENT && t < TRIES; t++) {
-            r = kafka_partitions(rk, specs[i].name, &have);
-            if (r == -ENOENT)
-                poll(NULL, 0, 100);
-        }
-        if (r < 0)
-            return -EIO;
+    int64_t until_us = clock_mono_us() + (int64_t)WAIT_MS * 1000;
+    autofree(free) const struct topic_spec **all = calloc(n + 1, sizeof(*all));
+    autofree(free) const struct topic_spec **missing = calloc(n + 1, sizeof(*missing));
+    if (!all || !missing)
+        return -ENOMEM;
+    const rd_kafka_metadata_t *md;
+    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &md, WAIT_MS);
+    if (err) {
+        log_error("kafka-unreachable", "reason=%s do=%s", log_q(rd_kafka_err2str(err)),
+                  log_q("check kafka.bootstrap.servers and that the broker runs"));
+        return -EIO;
     }
-    return 0;
+    size_t n_all = 0, n_missing = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!topics[i].name || !*topics[i].name)
+            continue;
+        all[n_all++] = &topics[i];
+        if (partitions_in(md, topics[i].name) == -ENOENT)
+            missing[n_missing++] = &topics[i];
+    }
+    rd_kafka_metadata_destroy(md);
+    int r =
+        n_missing ? request_topics(cfg, rk, missing, n_missing, MAX(remaining(until_us), 1)) : 0;
+    if (r < 0 && r != -ENOTSUP)
+        return -EIO;
+    for (size_t i = 0; r == -ENOTSUP && i < n_missing; i++)
+        if (ask_by_name(rk, missing[i]->name, MAX(remaining(until_us), 1)) == -ENOENT) {
+            log_error("topic-missing", "topic=%s reason=%s do=%s", log_q(missing[i]->name),
+                      log_q("the broker creates no topics by request"),
+                      log_q("create it yourself"));
+            return -EIO;
+        }
+    return wait_leaders(rk, all, n_all, until_us);
 }

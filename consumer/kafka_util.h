@@ -1,4 +1,4 @@
-/* Small things every Kafka client of ours needs. */
+/* Small things every Kafka client of ours needs. Thread: any, as far as the client is. */
 #pragma once
 
 #include <librdkafka/rdkafka.h>
@@ -9,20 +9,45 @@
  * log.h, and default bootstrap servers. The caller sets what is its own and passes it
  * to rd_kafka_new. Faults are logged. 0, -EINVAL, -ENOMEM. */
 int kafka_conf_new(const struct config *cfg, rd_kafka_conf_t **ret);
+/* One property more. Faults are logged. 0 or -EINVAL. */
+int kafka_conf_set(rd_kafka_conf_t *conf, const char *name, const char *value);
+/* As kafka_conf_set, unless the `kafka:` section names the property. */
+int kafka_conf_default(const struct config *cfg, rd_kafka_conf_t *conf, const char *name,
+                       const char *value);
+/* A client of these settings, which it takes over in any case. NULL after logging why. */
+rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf);
 
 /* A producer or consumer on top of it; `props`: name, value, …, NULL. NULL after logging why. */
 rd_kafka_t *kafka_client(const struct config *cfg, rd_kafka_type_t type, const char *const *props);
 
-/* How many partitions a topic has; waits up to 30 s for brokers and topic. 0,
- * -ENOENT (no such topic), -EIO (nobody answers; logged). */
+static inline void kafka_conf_free(rd_kafka_conf_t *c) {
+    if (c)
+        rd_kafka_conf_destroy(c);
+}
+DEFINE_CLEANUP(rd_kafka_conf_t, kafka_conf_free)
+static inline void kafka_client_free(rd_kafka_t *rk) {
+    if (rk)
+        rd_kafka_destroy(rk);
+}
+DEFINE_CLEANUP(rd_kafka_t, kafka_client_free)
+static inline void kafka_list_free(rd_kafka_topic_partition_list_t *l) {
+    if (l)
+        rd_kafka_topic_partition_list_destroy(l);
+}
+DEFINE_CLEANUP(rd_kafka_topic_partition_list_t, kafka_list_free)
+
+/* How many partitions a topic has; waits up to 30 s for brokers and leaders. Never makes
+ * the topic. 0, -ENOENT (no such topic), -EIO (nobody answers; logged). */
 int kafka_partitions(rd_kafka_t *rk, const char *topic, int32_t *ret_n);
 
 struct topic_spec {
-    const char *name;
-    int32_t partitions;
+    const char *name;   /* NULL or empty: passed over */
+    int32_t partitions; /* 0: topics.partitions */
     bool compacted;
 };
-/* Creates the topics that are missing (topics.replication) and leaves the others as
- * they are. A broker that cannot create topics is an error that names them. 0 or -EIO (logged). */
+/* Creates the topics that are missing (topics.replication copies), leaves the others as
+ * they are, and waits until all have leaders. A broker without the request (the mock
+ * cluster) is asked for them by name, which makes it create them if it does so at all; if not,
+ * that is an error that names them. 0 or -EIO (logged, with what to do). */
 int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *specs,
                         size_t n);
