@@ -52,8 +52,6 @@ DEFINE_CLEANUP(struct field_map, field_map_free)
 /* What numbers in the time column count: "s", "ms" (at first) or "us". Dates (ISO 8601,
  * UTC unless they say otherwise) are known by their form. Prints and returns -EINVAL. */
 int field_map_time_unit(struct field_map *m, const char *unit);
-/* Number of the pass over the same files; part of derived event ids. */
-void field_map_pass(struct field_map *m, uint32_t pass);
 /* The current record as an event (strings borrowed until the next table_next); no event id in the
  * file: derived from path, line and content. Types: name or id unknown → EV_UNKNOWN;
  * ret_type_name is the text (NUL-terminated), for re-encoding. A time that is missing or not one

@@ -76,7 +76,6 @@ struct constant {
 struct field_map {
     const struct config *cfg;
     int64_t unit_us;
-    uint32_t pass;
     size_t n_columns, n_types, n_sets;
     struct column_map *columns;
     struct type_map *types;
@@ -283,10 +282,6 @@ int field_map_time_unit(struct field_map *m, const char *unit) {
     return -EINVAL;
 }
 
-void field_map_pass(struct field_map *m, uint32_t pass) {
-    m->pass = pass;
-}
-
 const char *field_map_error(const struct field_map *m) {
     return m->error;
 }
@@ -409,7 +404,7 @@ static bool event_type(struct field_map *m, struct event *e, struct str text, st
 /* Line, content and path: a file loaded again brings the same ids, another one of the
  * same name does not. */
 static struct str derive_id(struct field_map *m, const struct table_file *t) {
-    uint64_t seed = hash_str(str_of(table_path(t)), m->pass);
+    uint64_t seed = hash_str(str_of(table_path(t)), 0);
     uint64_t h = hash_str(table_row(t), seed + table_line(t));
     int n = snprintf(m->id, sizeof m->id, "%016" PRIx64 "-%" PRIu64, h, table_line(t));
     return (struct str){m->id, (size_t)n};
