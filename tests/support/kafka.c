@@ -94,7 +94,7 @@ rd_kafka_mock_cluster_t *kafka_mock(const struct kafka *k) {
 
 static void create_real(struct kafka *k, const char *name, int partitions, bool compacted) {
     char err[256];
-    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, 1, err, sizeof err);
+    rd_kafka_NewTopic_t *topic = rd_kafka_NewTopic_new(name, partitions, -1, err, sizeof err);
     if (!topic)
         test_die("%s: %s", name, err);
     if (compacted)
