@@ -5,18 +5,20 @@
 
 /* What goes to campaign-triggers and (with suppressed ones) to decisions. */
 struct trigger_record {
-    char id[33];          /* trigger id, 32 hex digits: derived, so that readers can de-duplicate */
+    char id[33]; /* trigger id, 32 hex digits: derived, so that readers can de-duplicate */
     struct str user, campaign, channel, offer; /* offer: JSON object, as configured */
-    struct str cause;     /* event id that set it off */
-    struct str item;      /* empty: none */
-    double old_price, new_price; /* NAN: none */
+    struct str cause;                          /* event id that set it off */
+    struct str item;                           /* empty: none */
+    double old_price, new_price;               /* NAN: none */
     int64_t time_ms, valid_until_ms;
     double propensity;
-    const char *reason;   /* policy_reason_name */
+    const char *reason; /* policy_reason_name */
     bool sent;
-    size_t n_items;       /* the user's list at that moment, best first */
+    size_t n_items; /* the user's list at that moment, best first */
     struct str items[32];
 };
+
+enum { DEAD_LETTER_PAYLOAD_MAX = 1 << 20 };
 
 struct dead_letter {
     enum dead_reason reason;
@@ -24,7 +26,8 @@ struct dead_letter {
     int32_t schema_id;
     struct origin origin;
     const void *key, *payload; /* original bytes */
-    size_t key_n, payload_n;   /* payload longer than 1 MB is cut and `payload_bytes` tells */
+    size_t key_n, payload_n;   /* a payload longer than DEAD_LETTER_PAYLOAD_MAX is cut */
+    size_t payload_bytes;      /* read back: how long it was; written: 0 means payload_n */
     int64_t time_ms;           /* when it was refused */
 };
 
@@ -35,7 +38,8 @@ int encoder_new(const struct config *cfg, enum data_format format, struct encode
 void encoder_free(struct encoder *e);
 DEFINE_CLEANUP(struct encoder, encoder_free)
 
-/* Each replaces the buffer's content. 0, -ENOMEM or -EINVAL. */
+/* Each replaces the buffer's content. 0, -ENOMEM, or -EINVAL for a record that has no encoding
+ * (more entries than fit, a tombstone: that is a message without payload). */
 int encode_trigger(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_decision(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_dead_letter(struct encoder *e, const struct dead_letter *d, struct buf *out);
