@@ -2,8 +2,12 @@
 #include <ctype.h>
 #include <inttypes.h>
 
+#include <sys/socket.h>
+
 #include "consumer/log.h"
+#include "consumer/metrics.h"
 #include "consumer/options_table.h"
+#include "consumer/tz.h"
 #include "model/model.h"
 
 _Static_assert(TOP_MAX >= 200, "lists.n and lists.similar_n go up to 200");
@@ -96,6 +100,16 @@ void config_cross_check(const struct config *c, config_fault_fn *fault, void *ct
     check_names(&k);
     check_redis(&k);
     check_stream(&k);
+    struct sockaddr_storage at;
+    if (*c->app_metrics_listen && listen_parse(c->app_metrics_listen, &at) < 0)
+        fault(ctx, "app.metrics_listen",
+              "found %s, allowed is address:port, such as 127.0.0.1:9464 or, for the same, :9464",
+              log_q(c->app_metrics_listen));
+    if (!tz_get(str_of(c->policy_timezone)))
+        fault(ctx, "policy.timezone",
+              "found %s, which the system's time zones do not hold; allowed is a name such as "
+              "Europe/Berlin (is the package tzdata there?)",
+              log_q(c->policy_timezone));
     if (c->model_dim % 8 != 0)
         fault(ctx, "model.dim", "found %" PRId64 ", allowed are multiples of 8, such as %" PRId64,
               c->model_dim, (c->model_dim + 4) / 8 * 8);

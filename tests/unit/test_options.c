@@ -192,6 +192,10 @@ Test(options, options_are_held_against_each_other) {
     config_free(good("stream: {commit_interval: 1m}\nkafka: {transaction.timeout.ms: 120000}\n"));
     config_free(good("stream: {commit_interval: 1m, guarantee: at-least-once}\n"));
     config_free(good("topics: {items: '', user_control: ''}\n"));
+    has_fault("app:\n  metrics_listen: here\n",
+              "t.yaml:2: app.metrics_listen: found here, allowed is address:port");
+    has_fault("policy:\n  timezone: Europe/Berlln\n",
+              "t.yaml:2: policy.timezone: found Europe/Berlln, which");
     has_fault("redis:\n  tls_ca: /x\n",
               "t.yaml:2: redis.tls_ca: has no use while redis.tls is false");
 }
