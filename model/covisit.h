@@ -52,10 +52,10 @@ size_t covisit_neighbours(const struct covisit *c, uint32_t item, int64_t now_ms
  * void. [structural] */
 void covisit_forget_row(struct covisit *c, uint32_t row);
 
-/* One item's slots appended to `out`, neighbours by id; nothing for an item without any.
- * And back: replaces the item's slots; neighbours for which row_of says ROW_NONE are
- * left out. The record knows its length: *ret_n bytes were consumed. -EBADMSG on damage
- * (the caller's checksum is the real guard), the row unchanged then. restore [structural] */
+/* One item's slots and decayed popularity appended to `out`, neighbours by id. And back:
+ * replaces them; neighbours for which row_of says ROW_NONE are left out. The record knows
+ * its length: *ret_n bytes were consumed. -EBADMSG on damage (the caller's checksum is the
+ * real guard), the row unchanged then. restore [structural] */
 void covisit_encode(const struct covisit *c, uint32_t row,
                     struct str (*id_of)(const void *ctx, uint32_t row), const void *ctx,
                     struct buf *out);

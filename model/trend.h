@@ -1,8 +1,8 @@
 /* How popular items are, now and over all: a decayed and a plain count per item.
  *
  * Forward decay (Cormode, Shkapenyuk, Srivastava, Xu 2009): an event at t adds
- * 2^((t - L) / half_life) to its item and nothing is ever swept; the landmark L moves on
- * by TREND_EPOCH half-lives at a time, item by item as they are touched.
+ * 2^((t - L) / half_life) to its item and nothing is ever swept; the landmark L is the
+ * beginning of an epoch of 32 half-lives and moves on item by item, as they are touched.
  *
  * Thread: any, side by side (relaxed atomics); [structural]: alone. */
 #pragma once
@@ -19,14 +19,15 @@ DEFINE_CLEANUP(struct trend, trend_free)
 
 void trend_observe(struct trend *t, uint32_t row, float weight, int64_t time_ms);
 float trend_value(const struct trend *t, uint32_t row, int64_t now_ms); /* decayed sum of weights */
+int64_t trend_now(const struct trend *t);                               /* newest time seen */
 uint32_t trend_count(const struct trend *t, uint32_t row);              /* events, never decayed */
 
-/* Per row log1p(decayed count) over log1p of the largest one: about 0..1, ready to be added
- * to a tile of scores. A row is fresh when its item has an event; the others age by
- * trend_refresh. Stable address; entries beyond the rows in use are 0. */
+/* Per row log1p(decayed sum): 0 to about 10, ready to be weighed into a tile of scores.
+ * Stable address, max_items long; rows without events are 0. A row is fresh when its item
+ * has an event; the others age by trend_refresh. Read it with relaxed loads where others
+ * observe at the same time. */
 const float *trend_scores(const struct trend *t);
-/* Recomputes `slice` rows of 0..n_rows-1 from where the last call left off; after each
- * round the largest count is taken anew. */
+/* Recomputes `slice` rows of 0..n_rows-1 from where the last call left off. One thread. */
 void trend_refresh(struct trend *t, uint32_t n_rows, int64_t now_ms, uint32_t slice);
 
 enum trend_kind { TREND_NOW, TREND_EVER };
