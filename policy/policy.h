@@ -7,7 +7,19 @@
  * pending decisions) hangs off `user.ext`. Pure: time comes in; no I/O.
  *
  * Everything is decided per event in the user's order, from event time, so that
- * batches, restarts and replays cannot change an outcome.
+ * batches, restarts and replays cannot change an outcome. A decision's time is the
+ * event's (or the timer's due time) and never goes back for one user: what arrives
+ * late is decided at the newest time the user has reached, because that is when the
+ * message would leave.
+ *
+ * Guards, in this order; the first that refuses is the reason:
+ *   audience → bot → paused → expired → consent → sensitive → hold-out
+ *   → caps (user, channel, campaign and re-entry) → quiet hours → budget
+ * then the policy (struct policy_kind) chooses one among those left. Audience misses
+ * are only counted (there are too many to log). Transactional campaigns skip caps and
+ * quiet hours, and their sends use up nobody's cap; all other guards hold for them.
+ * A postponed trigger meets all guards again when it fires, except conditions on the
+ * context of the event that set it off: those were met then.
  */
 #pragma once
 
@@ -32,7 +44,7 @@ enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, POLICY_ITEMS_MAX = 
     X(QUIET, "quiet-hours", "quiet hours at the user's place; campaign drops rather than waits")   \
     X(POSTPONED, "postponed", "quiet hours at the user's place; waits for their end")              \
     X(BUDGET, "budget", "the campaign's budget for the day is spent")                              \
-    X(NOT_BEST, "not-best", "another campaign with a higher priority answered the same event")     \
+    X(NOT_BEST, "not-best", "another campaign with a higher priority answered at the same moment") \
     X(EXPIRED, "expired", "outside the campaign's validity, or waited too long")                   \
     X(POLICY, "policy", "the policy chose to send nothing")
 
@@ -56,8 +68,8 @@ struct tz_rules {
 /* What `user-control` says of a user; absent record: `known` false. */
 struct consent {
     bool known;
-    uint32_t granted, denied;    /* bit per channel index */
-    const struct tz_rules *tz;   /* NULL: the policy's default zone */
+    uint32_t granted, denied;  /* bit per channel index */
+    const struct tz_rules *tz; /* NULL: the policy's default zone */
 };
 
 struct policy_set;
@@ -65,16 +77,19 @@ struct policy_shard;
 
 /* One trigger or suppression, to be logged and (if sent) emitted. */
 struct decision {
-    uint16_t campaign;      /* index into the set */
+    uint16_t campaign; /* index into the set */
     enum policy_reason reason;
-    bool send;              /* reason == PR_SENT */
-    uint64_t trigger_hash[2]; /* trigger id: 128 bits from (salt, user, campaign, cause); printed as 32 hex digits */
-    int64_t time_ms;        /* when decided: event time or the timer's due time */
-    int64_t valid_until_ms; /* of the offer */
-    double propensity;      /* of the action taken, in (0, 1] */
-    uint32_t item;          /* the item it is about (abandoned, dropped in price, viewed), ROW_NONE: none */
+    bool send;                /* reason == PR_SENT */
+    uint64_t trigger_hash[2]; /* trigger id: 128 bits (XXH3) of (salt, user id, campaign id,
+                               * cause_hash); printed as 32 hex digits, [0] first. A postponed
+                               * trigger keeps its id when it is decided again. */
+    int64_t time_ms;          /* when decided: event time or the timer's due time */
+    int64_t valid_until_ms;   /* of the offer */
+    double propensity;        /* of the action taken, in (0, 1] */
+    uint32_t item; /* the item it is about (abandoned, dropped in price, viewed), ROW_NONE: none */
     double old_price, new_price; /* price drops; NAN otherwise */
-    uint64_t cause_hash;    /* hash of the event id that set it off */
+    uint64_t cause_hash; /* hash_str(id of the event that set it off, 0); for price drops and
+                          * lapses, of the timer's identity */
     struct user *user;
 };
 
@@ -93,36 +108,53 @@ struct policy_context {
     const struct policy_set *set;
     struct policy_shard *shard;
     const struct model *model;
-    struct user *user;            /* profile already holds the event; ext is the policy's to create and change */
+    struct user
+        *user; /* profile already holds the event; ext is the policy's to create and change */
     struct consent consent;
-    uint64_t paused;              /* reserved: campaigns paused by people are passed in `paused_campaigns` */
+    uint64_t paused; /* reserved: campaigns paused by people are passed in `paused_campaigns` */
     const uint8_t *paused_campaigns; /* byte per campaign, may be NULL */
     bool paused_all;
 };
 
 /* One event (after model_learn returned LEARN_OK). Updates trackers and timers and
- * appends what was decided to `out`. Sets user->due_ms to the earliest timer. */
-void policy_on_event(const struct policy_context *c, const struct event *e, uint32_t item_row, struct decisions *out);
-/* Fires every timer due at or before `now_ms`; decisions carry the due time. */
+ * appends what was decided to `out`. Sets user->due_ms to the earliest timer.
+ * Call policy_on_time(event time) BEFORE model_learn takes the event: timers due
+ * before it are decided on the profile as it was then (a lapsed user who returns has
+ * lapsed first). `out->failed`: out of memory, and the user's state may lack what was
+ * not decided; nothing is ever sent without being remembered. Thread: the shard's. */
+void policy_on_event(const struct policy_context *c, const struct event *e, uint32_t item_row,
+                     struct decisions *out);
+/* Fires every timer due at or before `now_ms`, in order; decisions carry the due time.
+ * Costs nothing while user->due_ms lies later. Sets user->due_ms. */
 void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decisions *out);
-/* A viewed item became cheaper. The caller finds the users (profile_recent). */
-void policy_on_price_drop(const struct policy_context *c, uint32_t item, double old_price, double new_price,
-                          int64_t now_ms, struct decisions *out);
+/* A viewed item became cheaper. The caller finds the users (profile_recent) and calls
+ * policy_on_time(now_ms) first. */
+void policy_on_price_drop(const struct policy_context *c, uint32_t item, double old_price,
+                          double new_price, int64_t now_ms, struct decisions *out);
 
 /* ---- state ---------------------------------------------------------------- */
-/* `share`: the part of each daily budget this process may spend (owned partitions
- * over all partitions), kept by the caller through policy_set_budget_share. */
+/* The part of each daily budget this process may spend: owned partitions over all of
+ * them, rounded down (1 of 1 until told). Kept by the caller. Thread: any. */
+void policy_set_budget_share(struct policy_set *s, uint32_t owned, uint32_t total);
+/* The set outlives the shard and the users. */
 int policy_shard_new(const struct policy_set *set, struct policy_shard **ret);
 void policy_shard_free(struct policy_shard *s);
 DEFINE_CLEANUP(struct policy_shard, policy_shard_free)
-void policy_user_free(void *ext); /* for shard_set_ext_free */
-/* Durable encodings, appended after the model's part of the record; campaigns are
- * stored by id hash, so that the file may be reordered. -EBADMSG on damage. */
-int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m, struct buf *out);
-int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m, const void *p, size_t n,
-                        size_t *ret_n);
+void policy_user_free(void *ext);               /* for shard_set_ext_free */
+size_t policy_user_bytes(const struct user *u); /* heap bytes behind user.ext */
+/* Durable encodings, appended after the model's part of the record; versioned,
+ * length-checked and carrying their own checksum, so that any cut or flipped bit is
+ * -EBADMSG (and leaves the user or shard as it was). Campaigns are stored by id hash,
+ * so that the file may be reordered; items by id. What belongs to campaigns no longer
+ * in the file is dropped, but their sends still count for caps. Restoring a user needs
+ * his profile first, sets user->due_ms and replaces user->ext. */
+int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m,
+                       struct buf *out);
+int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,
+                        const void *p, size_t n, size_t *ret_n);
 bool policy_shard_dirty(const struct policy_shard *s); /* spent something since last encoded */
-int policy_shard_encode(struct policy_shard *s, struct buf *out);
+int policy_shard_encode(struct policy_shard *s, struct buf *out); /* clears dirty */
+/* Replaces what the shard holds; the process-wide budget totals follow. */
 int policy_shard_restore(struct policy_shard *s, const void *p, size_t n);
 
 /* ---- the set -------------------------------------------------------------- */
@@ -130,7 +162,8 @@ size_t policy_campaigns(const struct policy_set *s);
 struct str policy_campaign_id(const struct policy_set *s, size_t i);
 int policy_campaign_find(const struct policy_set *s, struct str id); /* index or -1 */
 struct str policy_campaign_channel(const struct policy_set *s, size_t i);
-struct str policy_campaign_offer(const struct policy_set *s, size_t i); /* the offer as one JSON object, as configured */
+struct str policy_campaign_offer(const struct policy_set *s,
+                                 size_t i); /* the offer as one JSON object, as configured */
 size_t policy_channels(const struct policy_set *s);
 struct str policy_channel_name(const struct policy_set *s, size_t i);
 int policy_channel_find(const struct policy_set *s, struct str name); /* index or -1 */
@@ -138,4 +171,33 @@ void policy_set_free(struct policy_set *s);
 DEFINE_CLEANUP(struct policy_set, policy_set_free)
 /* The empty set: no campaigns, nothing is ever decided. */
 int policy_set_empty(struct policy_set **ret);
-const struct policy_counts *policy_shard_counts(const struct policy_shard *s); /* since the shard was made */
+const struct policy_counts *
+policy_shard_counts(const struct policy_shard *s); /* since the shard was made */
+
+/* ---- choosing ------------------------------------------------------------- */
+/* A campaign that passed every guard and now competes for the user. */
+struct candidate {
+    uint16_t campaign;
+    uint32_t item;               /* ROW_NONE: none */
+    double old_price, new_price; /* NAN: none */
+    uint64_t cause_hash, trigger_hash[2];
+    int64_t since_ms; /* when it was set off */
+};
+
+struct choice {
+    int index;         /* into the candidates; -1: send nothing */
+    double propensity; /* probability of this very action, in (0, 1] */
+};
+
+/* What decides. `decide` gets at least one candidate, in file order, must be a pure
+ * function of its arguments and `self` at that moment, and may be called again with
+ * one candidate less when the chosen one's budget was spent by another thread. */
+struct policy_kind {
+    const char *name;
+    void (*decide)(void *self, const struct policy_context *c, int64_t now_ms,
+                   const struct candidate *cand, size_t n, struct choice *ret);
+};
+/* The highest priority, then file order; propensity 1. What a set starts with. */
+extern const struct policy_kind policy_rules;
+/* Before any event is decided. `self` is borrowed. */
+void policy_set_use(struct policy_set *s, const struct policy_kind *kind, void *self);

@@ -1,0 +1,142 @@
+/* What policy's files share: the compiled set, a shard's books, a user's state. */
+#pragma once
+
+#include "policy/spec.h"
+
+#define TIME_NEVER INT64_MAX
+#define TIME_UNSET INT64_MIN
+
+struct campaign {
+    struct campaign_spec spec; /* strings point into the set's memory; audience unused */
+    uint64_t hash;             /* of the id */
+    uint16_t channel;
+    uint32_t channel_hash;
+    struct condition *audience;
+    size_t n_audience;
+    int64_t start_ms, end_ms; /* decided within [start, end) */
+    int64_t keep_ms;          /* how long a send matters to its caps and re-entry */
+    uint32_t category_hash;   /* of the trigger's category */
+    bool has_budget;
+};
+
+struct channel {
+    struct str name;
+    uint32_t hash;
+    struct caps caps;
+    int64_t keep_ms;
+};
+
+struct index_list {
+    uint16_t n;
+    uint16_t *i; /* campaigns in file order */
+};
+
+struct policy_set {
+    size_t n, n_channels;
+    struct campaign *c;
+    struct channel channel[POLICY_CHANNELS_MAX];
+    struct caps user_caps;
+    int64_t user_keep_ms;
+    const struct tz_rules *tz;
+    uint64_t trigger_seed, holdout_seed;
+    uint32_t holdout;
+    bool consent_granted;
+    /* who may answer what; lapsed by days, the others in file order */
+    struct index_list by_type[EV_MAX], welcome, price_drop, lapsed;
+    int64_t views_keep_s; /* how long views matter to `viewed` campaigns; 0: there are none */
+    bool views_all;       /* to one of them, views of every category do */
+    uint16_t *index_memory;
+    char *text_memory;
+    const struct policy_kind *kind;
+    void *kind_self;
+    struct ledger *ledger; /* the one part that changes: totals of daily budgets */
+};
+
+/* ---- daily budgets ----------------------------------------------------------
+ * A cell is what all shards of the process sent of one campaign on one day. Shards
+ * find a cell once a day under the ledger's lock and then compare-and-swap on it. */
+struct cell;
+int ledger_new(struct ledger **ret);
+void ledger_free(struct ledger *l);
+void ledger_share(struct ledger *l, uint32_t owned, uint32_t total);
+struct cell *ledger_cell(struct ledger *l, uint16_t campaign,
+                         int32_t day); /* NULL: out of memory */
+bool ledger_left(struct ledger *l, const struct cell *c, uint32_t budget);
+bool ledger_reserve(struct ledger *l, struct cell *c, uint32_t budget);
+void ledger_add(struct cell *c, uint32_t n);
+void ledger_take(struct cell *c, uint32_t n);
+
+/* Called with the time of whatever comes first: from then on new campaigns know users
+ * as lapsed, so that a campaign added today does not address everyone who ever left. */
+void shard_begin(struct policy_shard *s, int64_t now_ms);
+int64_t shard_since_ms(const struct policy_shard *s, size_t campaign);
+bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms);
+/* PR_SENT, PR_BUDGET or PR_COUNT (out of memory). */
+enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign, int64_t now_ms);
+void shard_count(struct policy_shard *s, size_t campaign, enum policy_reason r);
+
+/* ---- a user's state ---------------------------------------------------------- */
+enum timer_kind { TIMER_CART, TIMER_POSTPONED, TIMER_KINDS };
+
+struct timer {
+    int64_t due_ms, since_ms; /* since: when it was set off */
+    uint64_t cause_hash;
+    double old_price, new_price;
+    uint32_t item;
+    uint16_t campaign;
+    uint8_t kind;
+};
+
+struct sent {
+    int64_t time_ms;
+    uint64_t trigger, campaign; /* halves of ids: trigger_hash[0], id hash */
+    uint32_t channel;           /* hash of its name */
+    bool counts;                /* against caps */
+};
+
+struct mark { /* when a `viewed` campaign last answered; views up to then are used up */
+    int64_t time_ms;
+    uint16_t campaign;
+};
+
+struct viewed {
+    uint32_t time_s, item, category; /* hashes of the names; 0: none */
+};
+enum { VIEWS_MAX = VIEWED_TIMES_MAX };
+
+/* Arrays hold room for the next power of two of their n, and none when n is 0. */
+struct user_ext {
+    int64_t clock_ms; /* newest decision or fired timer */
+    int64_t lapse_ms; /* lapses due up to here have fired */
+    uint16_t n_timers, n_sends, n_marks, n_views;
+    struct timer *timers; /* by due time, then campaign: at most TIMER_KINDS per campaign */
+    struct sent *sends;   /* oldest first: what caps, re-entry or repeats still need */
+    struct mark *marks;   /* by campaign */
+    struct viewed *views; /* oldest first; only what `viewed` campaigns may count */
+};
+
+/* Sends kept beyond what caps need, so that a repeat of their event is known. */
+enum { SENDS_REMEMBERED = 8 };
+
+struct user_ext *ext_get(struct user *u); /* makes one if needed; NULL: out of memory */
+void ext_drop_if_empty(struct user *u);
+int ext_timer_set(struct user_ext *x,
+                  const struct timer *t); /* replaces the campaign's of its kind */
+bool ext_timer_find(const struct user_ext *x, uint16_t campaign, enum timer_kind k,
+                    struct timer *ret);
+void ext_timer_remove(struct user_ext *x, size_t i);
+int ext_sent_reserve(struct user_ext *x); /* room for one more */
+void ext_sent_add(struct user_ext *x, const struct policy_set *set, const struct sent *s);
+int ext_view_add(struct user_ext *x, const struct policy_set *set, const struct viewed *v);
+int ext_mark_set(struct user_ext *x, uint16_t campaign, int64_t time_ms);
+int64_t ext_mark(const struct user_ext *x, uint16_t campaign); /* TIME_UNSET: none */
+
+/* ---- deciding ----------------------------------------------------------------- */
+int64_t user_clock(const struct user *u, int64_t now_ms); /* now, or the newest time reached */
+int64_t next_due(const struct policy_set *set, const struct policy_shard *s, const struct user *u);
+/* Guards, choice, budget, memory and record for what was set off at one moment. `e` is
+ * the event, NULL for timers and price drops. Fills in trigger ids. */
+void decide(const struct policy_context *c, const struct event *e, int64_t now_ms,
+            struct candidate *cand, size_t n, struct decisions *out);
+bool audience_holds(const struct policy_context *c, const struct campaign *k, const struct event *e,
+                    int64_t now_ms, bool context_only);

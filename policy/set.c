@@ -1,0 +1,296 @@
+#include "policy/internal.h"
+
+static const char *const reason_names[PR_COUNT] = {
+#define X(sym, name, help) name,
+    POLICY_REASONS(X)
+#undef X
+};
+
+static const char *const trigger_names[TRIGGER_COUNT] = {
+#define X(sym, name, help) name,
+    TRIGGER_KINDS(X)
+#undef X
+};
+
+const char *policy_reason_name(enum policy_reason r) {
+    return (unsigned)r < PR_COUNT ? reason_names[r] : "unknown";
+}
+
+const char *trigger_kind_name(enum trigger_kind k) {
+    return (unsigned)k < TRIGGER_COUNT ? trigger_names[k] : "unknown";
+}
+
+void policy_set_free(struct policy_set *s) {
+    if (!s)
+        return;
+    for (size_t i = 0; s->c && i < s->n; i++) {
+        for (size_t j = 0; j < s->c[i].n_audience; j++)
+            condition_free(&s->c[i].audience[j]);
+        free(s->c[i].audience);
+    }
+    free(s->c);
+    free(s->index_memory);
+    free(s->text_memory);
+    ledger_free(s->ledger);
+    free(s);
+}
+
+static bool caps_valid(const struct caps *c) {
+    if (c->n > CAPS_MAX)
+        return false;
+    for (size_t i = 0; i < c->n; i++)
+        if (c->cap[i].n == 0 || c->cap[i].n > CAP_COUNT_MAX || c->cap[i].per_ms <= 0)
+            return false;
+    return true;
+}
+
+static int64_t caps_keep_ms(const struct caps *c) {
+    int64_t keep = 0;
+    for (size_t i = 0; i < c->n; i++)
+        keep = MAX(keep, c->cap[i].per_ms);
+    return keep;
+}
+
+static bool trigger_valid(const struct trigger_spec *t) {
+    switch (t->kind) {
+    case TRIGGER_CART_ABANDONED:
+        return t->after_ms > 0;
+    case TRIGGER_VIEWED:
+        return t->times > 0 && t->times <= VIEWED_TIMES_MAX && t->within_ms > 0;
+    case TRIGGER_PRICE_DROP:
+        return t->within_ms > 0 && t->percent >= 0 && t->percent <= 100;
+    case TRIGGER_LAPSED:
+        return t->days_ms > 0;
+    case TRIGGER_EVENT:
+        return t->type < EV_MAX;
+    case TRIGGER_WELCOME:
+        return t->session > 0;
+    case TRIGGER_COUNT:
+        break;
+    }
+    return false;
+}
+
+static bool spec_valid(const struct campaign_spec *c) {
+    return c->id.n && c->channel.n && c->valid_ms > 0 && caps_valid(&c->caps) &&
+           trigger_valid(&c->trigger) && c->quiet.from_min < 1440 && c->quiet.to_min < 1440 &&
+           (!c->quiet.on || c->quiet.from_min != c->quiet.to_min) &&
+           (c->reentry != REENTRY_AFTER || c->reentry_ms > 0);
+}
+
+static struct str keep(char **to, struct str s) {
+    struct str kept = {*to, s.n};
+    if (s.n)
+        memcpy(*to, s.p, s.n);
+    (*to)[s.n] = 0;
+    *to += s.n + 1;
+    return kept;
+}
+
+static int channel_index(struct policy_set *s, struct str name, char **text) {
+    int found = policy_channel_find(s, name);
+    if (found >= 0)
+        return found;
+    if (s->n_channels == POLICY_CHANNELS_MAX)
+        return -E2BIG;
+    struct channel *ch = &s->channel[s->n_channels];
+    *ch = (struct channel){.name = keep(text, name), .hash = (uint32_t)hash_str(name, 0)};
+    return (int)s->n_channels++;
+}
+
+static int compile_campaign(struct policy_set *s, const struct campaign_spec *spec, char **text) {
+    if (!spec_valid(spec))
+        return -EINVAL;
+    if (policy_campaign_find(s, spec->id) >= 0)
+        return -EEXIST;
+    struct campaign *k = &s->c[s->n];
+    *k = (struct campaign){.spec = *spec, .hash = hash_str(spec->id, 0)};
+    int ch = channel_index(s, spec->channel, text);
+    if (ch < 0)
+        return ch;
+    k->channel = (uint16_t)ch;
+    k->channel_hash = s->channel[ch].hash;
+    k->spec.id = keep(text, spec->id);
+    k->spec.offer = keep(text, spec->offer);
+    k->spec.channel = s->channel[ch].name;
+    k->spec.trigger.category = keep(text, spec->trigger.category);
+    k->spec.audience = NULL;
+    k->start_ms =
+        spec->start_day == INT32_MIN ? INT64_MIN : tz_day_start_ms(s->tz, spec->start_day);
+    k->end_ms = spec->end_day == INT32_MAX ? INT64_MAX : tz_day_start_ms(s->tz, spec->end_day + 1);
+    k->keep_ms =
+        MAX(caps_keep_ms(&spec->caps), spec->reentry == REENTRY_AFTER ? spec->reentry_ms : 0);
+    if (spec->reentry == REENTRY_NEVER)
+        k->keep_ms = INT64_MAX;
+    k->category_hash = (uint32_t)hash_str(spec->trigger.category, 0);
+    if (spec->trigger.kind == TRIGGER_VIEWED) {
+        s->views_keep_s = MAX(s->views_keep_s, spec->trigger.within_ms / 1000 + 1);
+        s->views_all |= spec->trigger.subject != VIEWS_OF_CATEGORY;
+    }
+    k->has_budget = spec->budget != UINT32_MAX;
+    k->audience = calloc(spec->n_audience + 1, sizeof *k->audience);
+    if (!k->audience)
+        return -ENOMEM;
+    s->n++; /* from here on policy_set_free sees it */
+    for (; k->n_audience < spec->n_audience; k->n_audience++) {
+        struct condition_fault fault;
+        int r = condition_parse(spec->audience[k->n_audience], &k->audience[k->n_audience], &fault);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static bool answers(const struct trigger_spec *t, size_t type) {
+    switch (t->kind) {
+    case TRIGGER_CART_ABANDONED:
+        return type == EV_CART_ADD;
+    case TRIGGER_VIEWED:
+        return type == EV_VIEW || type == EV_CLICK;
+    case TRIGGER_EVENT:
+        return type == t->type;
+    default:
+        return false;
+    }
+}
+
+/* Campaigns that `pick` accepts, in file order, laid out at *at. */
+static void list_of(struct policy_set *s, enum trigger_kind kind, size_t type, uint16_t **at,
+                    struct index_list *ret) {
+    ret->i = *at;
+    for (size_t i = 0; i < s->n; i++) {
+        const struct trigger_spec *t = &s->c[i].spec.trigger;
+        if (kind == TRIGGER_COUNT ? answers(t, type) : t->kind == kind)
+            ret->i[ret->n++] = (uint16_t)i;
+    }
+    *at += ret->n;
+}
+
+static int build_indexes(struct policy_set *s) {
+    /* Nobody stands in more than two lists (viewed: views and clicks). */
+    s->index_memory = calloc(2 * s->n + 1, sizeof *s->index_memory);
+    if (!s->index_memory)
+        return -ENOMEM;
+    uint16_t *at = s->index_memory;
+    for (size_t type = 0; type < EV_MAX; type++)
+        list_of(s, TRIGGER_COUNT, type, &at, &s->by_type[type]);
+    list_of(s, TRIGGER_WELCOME, 0, &at, &s->welcome);
+    list_of(s, TRIGGER_PRICE_DROP, 0, &at, &s->price_drop);
+    list_of(s, TRIGGER_LAPSED, 0, &at, &s->lapsed);
+    for (size_t i = 1; i < s->lapsed.n; i++) { /* by days; equal ones stay in file order */
+        uint16_t k = s->lapsed.i[i];
+        size_t j = i;
+        for (; j && s->c[s->lapsed.i[j - 1]].spec.trigger.days_ms > s->c[k].spec.trigger.days_ms;
+             j--)
+            s->lapsed.i[j] = s->lapsed.i[j - 1];
+        s->lapsed.i[j] = k;
+    }
+    return 0;
+}
+
+int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
+    autofree(policy_set_free) struct policy_set *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    if (spec->n > POLICY_CAMPAIGNS_MAX)
+        return -E2BIG;
+    if (!caps_valid(&spec->user_caps) || spec->holdout > 10000 ||
+        spec->n_channel_caps > POLICY_CHANNELS_MAX)
+        return -EINVAL;
+    s->tz = spec->tz;
+    s->trigger_seed = hash_str(spec->salt, 1);
+    s->holdout_seed = hash_str(spec->salt, 2);
+    s->holdout = spec->holdout;
+    s->consent_granted = spec->consent_granted;
+    s->user_caps = spec->user_caps;
+    s->user_keep_ms = caps_keep_ms(&spec->user_caps);
+    s->kind = &policy_rules;
+    int r = ledger_new(&s->ledger);
+    if (r < 0)
+        return r;
+    size_t bytes = 1;
+    for (size_t i = 0; i < spec->n; i++) {
+        const struct campaign_spec *c = &spec->campaign[i];
+        bytes += c->id.n + c->channel.n + c->offer.n + c->trigger.category.n + 4;
+    }
+    for (size_t i = 0; i < spec->n_channel_caps; i++)
+        bytes += spec->channel_caps[i].channel.n + 1;
+    char *text = s->text_memory = malloc(bytes);
+    s->c = calloc(spec->n + 1, sizeof *s->c);
+    if (!s->c || !s->text_memory)
+        return -ENOMEM;
+    for (size_t i = 0; i < spec->n; i++) {
+        r = compile_campaign(s, &spec->campaign[i], &text);
+        if (r < 0)
+            return r;
+    }
+    for (size_t i = 0; i < spec->n_channel_caps; i++) {
+        if (!caps_valid(&spec->channel_caps[i].caps))
+            return -EINVAL;
+        int ch = channel_index(s, spec->channel_caps[i].channel, &text);
+        if (ch < 0)
+            return ch;
+        s->channel[ch].caps = spec->channel_caps[i].caps;
+        s->channel[ch].keep_ms = caps_keep_ms(&s->channel[ch].caps);
+    }
+    r = build_indexes(s);
+    if (r < 0)
+        return r;
+    *ret = TAKE(s);
+    return 0;
+}
+
+int policy_set_empty(struct policy_set **ret) {
+    return policy_set_new(&(struct policy_spec){0}, ret);
+}
+
+void policy_set_use(struct policy_set *s, const struct policy_kind *kind, void *self) {
+    s->kind = kind;
+    s->kind_self = self;
+}
+
+void policy_set_budget_share(struct policy_set *s, uint32_t owned, uint32_t total) {
+    ledger_share(s->ledger, owned, total);
+}
+
+size_t policy_campaigns(const struct policy_set *s) {
+    return s->n;
+}
+
+struct str policy_campaign_id(const struct policy_set *s, size_t i) {
+    return s->c[i].spec.id;
+}
+
+int policy_campaign_find(const struct policy_set *s, struct str id) {
+    for (size_t i = 0; i < s->n; i++)
+        if (str_eq(s->c[i].spec.id, id))
+            return (int)i;
+    return -1;
+}
+
+struct str policy_campaign_channel(const struct policy_set *s, size_t i) {
+    return s->c[i].spec.channel;
+}
+
+struct str policy_campaign_offer(const struct policy_set *s, size_t i) {
+    return s->c[i].spec.offer;
+}
+
+const struct campaign_spec *policy_campaign_spec(const struct policy_set *s, size_t i) {
+    return &s->c[i].spec;
+}
+
+size_t policy_channels(const struct policy_set *s) {
+    return s->n_channels;
+}
+
+struct str policy_channel_name(const struct policy_set *s, size_t i) {
+    return s->channel[i].name;
+}
+
+int policy_channel_find(const struct policy_set *s, struct str name) {
+    for (size_t i = 0; i < s->n_channels; i++)
+        if (str_eq(s->channel[i].name, name))
+            return (int)i;
+    return -1;
+}

@@ -1,0 +1,210 @@
+/* What one partition spent and since when it knows its campaigns. */
+#include "policy/internal.h"
+#include "policy/wire.h"
+
+/* Days of spending kept per campaign; older days are closed: nothing more goes out. */
+enum { DAYS_KEPT = 8, SHARD_VERSION = 1 };
+
+struct spend {
+    struct cell *cell; /* NULL: free slot */
+    int32_t day;
+    uint32_t used;
+};
+
+struct policy_shard {
+    const struct policy_set *set;
+    struct spend (*spend)[DAYS_KEPT]; /* per campaign */
+    int64_t *since_ms;                /* per campaign, TIME_UNSET: not begun */
+    bool begun, dirty;
+    struct policy_counts counts;
+};
+
+int policy_shard_new(const struct policy_set *set, struct policy_shard **ret) {
+    autofree(policy_shard_free) struct policy_shard *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->set = set;
+    s->spend = calloc(set->n + 1, sizeof *s->spend);
+    s->since_ms = calloc(set->n + 1, sizeof *s->since_ms);
+    if (!s->spend || !s->since_ms)
+        return -ENOMEM;
+    for (size_t i = 0; i < set->n; i++)
+        s->since_ms[i] = TIME_UNSET;
+    *ret = TAKE(s);
+    return 0;
+}
+
+/* Takes this shard's part off the totals. */
+static void release(struct policy_shard *s) {
+    for (size_t i = 0; s->spend && i < s->set->n; i++)
+        for (size_t d = 0; d < DAYS_KEPT; d++)
+            if (s->spend[i][d].cell)
+                ledger_take(s->spend[i][d].cell, s->spend[i][d].used);
+    if (s->spend)
+        memset(s->spend, 0, s->set->n * sizeof *s->spend);
+}
+
+void policy_shard_free(struct policy_shard *s) {
+    if (!s)
+        return;
+    release(s);
+    free(s->spend);
+    free(s->since_ms);
+    free(s);
+}
+
+void shard_begin(struct policy_shard *s, int64_t now_ms) {
+    if (s->begun)
+        return;
+    s->begun = true;
+    for (size_t i = 0; i < s->set->n; i++)
+        if (s->since_ms[i] == TIME_UNSET) {
+            s->since_ms[i] = now_ms;
+            s->dirty = true;
+        }
+}
+
+int64_t shard_since_ms(const struct policy_shard *s, size_t campaign) {
+    return s->since_ms[campaign];
+}
+
+/* A changed trigger is a new beginning, too. */
+static uint64_t since_key(const struct campaign *k) {
+    return k->hash ^ (uint64_t)k->spec.trigger.days_ms * 0x9e3779b97f4a7c15u;
+}
+
+/* The slot of a day, made in place of the oldest one. NULL: the day is closed
+ * (*ret_closed) or memory is out. */
+static struct spend *spend_slot(struct policy_shard *s, size_t campaign, int32_t day,
+                                bool *ret_closed) {
+    struct spend *slots = s->spend[campaign], *oldest = slots;
+    *ret_closed = false;
+    for (size_t d = 0; d < DAYS_KEPT; d++) {
+        if (slots[d].cell && slots[d].day == day)
+            return &slots[d];
+        if (!slots[d].cell || (oldest->cell && slots[d].day < oldest->day))
+            oldest = &slots[d];
+    }
+    if (oldest->cell && oldest->day > day) {
+        *ret_closed = true;
+        return NULL;
+    }
+    struct cell *cell = ledger_cell(s->set->ledger, (uint16_t)campaign, day);
+    if (!cell)
+        return NULL;
+    *oldest = (struct spend){cell, day, 0};
+    return oldest;
+}
+
+bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms) {
+    const struct campaign *k = &s->set->c[campaign];
+    bool closed;
+    if (!k->has_budget)
+        return true;
+    const struct spend *d = spend_slot(s, campaign, tz_day(s->set->tz, now_ms), &closed);
+    return d ? ledger_left(s->set->ledger, d->cell, k->spec.budget) : !closed;
+}
+
+enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign, int64_t now_ms) {
+    const struct campaign *k = &s->set->c[campaign];
+    bool closed;
+    if (!k->has_budget)
+        return PR_SENT;
+    struct spend *d = spend_slot(s, campaign, tz_day(s->set->tz, now_ms), &closed);
+    if (!d)
+        return closed ? PR_BUDGET : PR_COUNT;
+    if (!ledger_reserve(s->set->ledger, d->cell, k->spec.budget))
+        return PR_BUDGET;
+    d->used++;
+    s->dirty = true;
+    return PR_SENT;
+}
+
+void shard_count(struct policy_shard *s, size_t campaign, enum policy_reason r) {
+    s->counts.by_reason[campaign][r]++;
+}
+
+const struct policy_counts *policy_shard_counts(const struct policy_shard *s) {
+    return &s->counts;
+}
+
+bool policy_shard_dirty(const struct policy_shard *s) {
+    return s->dirty;
+}
+
+int policy_shard_encode(struct policy_shard *s, struct buf *out) {
+    size_t at = block_begin(out, SHARD_VERSION), n_spend = 0;
+    for (size_t i = 0; i < s->set->n; i++)
+        for (size_t d = 0; d < DAYS_KEPT; d++)
+            n_spend += s->spend[i][d].used > 0;
+    wire_put(out, s->set->n, 4);
+    for (size_t i = 0; i < s->set->n; i++) {
+        wire_put(out, since_key(&s->set->c[i]), 8);
+        wire_put(out, (uint64_t)s->since_ms[i], 8);
+    }
+    wire_put(out, n_spend, 4);
+    for (size_t i = 0; i < s->set->n; i++)
+        for (size_t d = 0; d < DAYS_KEPT; d++)
+            if (s->spend[i][d].used) {
+                wire_put(out, s->set->c[i].hash, 8);
+                wire_put(out, (uint32_t)s->spend[i][d].day, 4);
+                wire_put(out, s->spend[i][d].used, 4);
+            }
+    int r = block_end(out, at);
+    if (r == 0)
+        s->dirty = false;
+    return r;
+}
+
+static int find_hash(const struct policy_set *set, uint64_t hash,
+                     uint64_t (*of)(const struct campaign *)) {
+    for (size_t i = 0; i < set->n; i++)
+        if (of(&set->c[i]) == hash)
+            return (int)i;
+    return -1;
+}
+
+static uint64_t id_hash(const struct campaign *k) {
+    return k->hash;
+}
+
+int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
+    struct wire w;
+    size_t used;
+    int r = block_open(p, n, SHARD_VERSION, &w, &used);
+    if (r < 0 || used != n)
+        return -EBADMSG;
+    struct wire check = w;
+    size_t n_since = wire_get(&check, 4);
+    wire_bytes(&check, n_since * 16);
+    size_t n_spend = wire_get(&check, 4);
+    wire_bytes(&check, n_spend * 16);
+    if (check.bad || check.n)
+        return -EBADMSG;
+    release(s);
+    s->begun = s->dirty = false;
+    for (size_t i = 0; i < s->set->n; i++)
+        s->since_ms[i] = TIME_UNSET;
+    wire_get(&w, 4);
+    for (size_t k = 0; k < n_since; k++) {
+        int i = find_hash(s->set, wire_get(&w, 8), since_key);
+        int64_t since = (int64_t)wire_get(&w, 8);
+        if (i >= 0)
+            s->since_ms[i] = since;
+    }
+    wire_get(&w, 4);
+    for (size_t k = 0; k < n_spend; k++) {
+        int i = find_hash(s->set, wire_get(&w, 8), id_hash);
+        int32_t day = (int32_t)wire_get(&w, 4);
+        uint32_t spent = (uint32_t)wire_get(&w, 4);
+        bool closed;
+        struct spend *d = i >= 0 ? spend_slot(s, (size_t)i, day, &closed) : NULL;
+        if (i >= 0 && !d && !closed)
+            return -ENOMEM;
+        if (d) {
+            d->used += spent;
+            ledger_add(d->cell, spent);
+        }
+    }
+    return 0;
+}
