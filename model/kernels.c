@@ -25,9 +25,22 @@ HOGWILD static float dot_c(size_t n, const float *x, const float *y) {
     return fold(s);
 }
 
+/* A loop, because memcpy is instrumented. */
+HOGWILD static void copy_c(size_t n, const float *x, float *y) {
+    for (size_t i = 0; i < n; i++)
+        y[i] = x[i];
+}
+
 HOGWILD static void axpy_c(size_t n, float a, const float *x, float *y) {
     for (size_t i = 0; i < n; i++)
         y[i] = fmaf(a, x[i], y[i]);
+}
+
+HOGWILD static void axpby_c(size_t n, float a, const float *x, float b, float *y) {
+    for (size_t i = 0; i < n; i++) {
+        float scaled = b * y[i];
+        y[i] = fmaf(a, x[i], scaled);
+    }
 }
 
 HOGWILD static size_t select_c(size_t n, const float *score, const float *base, float least,
@@ -54,12 +67,21 @@ HOGWILD static size_t select_c(size_t n, const float *score, const float *base, 
             axpy_##isa(n, x[r], m + r * n, y);                                                     \
     }                                                                                              \
     __VA_ARGS__ HOGWILD static void rank1_##isa(size_t rows, size_t n, float a, const float *x,    \
-                                                const float *y, float *m) {                        \
+                                                const float *y, float b, float *m) {               \
         for (size_t r = 0; r < rows; r++)                                                          \
-            axpy_##isa(n, a *x[r], y, m + r * n);                                                  \
+            axpby_##isa(n, a *x[r], y, b, m + r * n);                                              \
     }                                                                                              \
     static const struct kernels table_##isa = {                                                    \
-        #isa, dot_##isa, axpy_##isa, matvec_##isa, matvec_t_##isa, rank1_##isa, select_##isa};
+        .name = #isa,                                                                              \
+        .dot = dot_##isa,                                                                          \
+        .copy = copy_##isa,                                                                        \
+        .axpy = axpy_##isa,                                                                        \
+        .axpby = axpby_##isa,                                                                      \
+        .matvec = matvec_##isa,                                                                    \
+        .matvec_t = matvec_t_##isa,                                                                \
+        .rank1 = rank1_##isa,                                                                      \
+        .select = select_##isa,                                                                    \
+    };
 
 MATRIX_KERNELS(c)
 
@@ -99,6 +121,13 @@ AVX2 HOGWILD static inline float dot_avx2(size_t n, const float *x, const float 
     return fold8(_mm256_add_ps(lo, hi));
 }
 
+AVX2 HOGWILD static inline void copy_avx2(size_t n, const float *x, float *y) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8)
+        _mm256_storeu_ps(y + i, _mm256_loadu_ps(x + i));
+    copy_c(n - i, x + i, y + i);
+}
+
 AVX2 HOGWILD static inline void axpy_avx2(size_t n, float a, const float *x, float *y) {
     __m256 va = _mm256_set1_ps(a);
     size_t i = 0;
@@ -110,6 +139,20 @@ AVX2 HOGWILD static inline void axpy_avx2(size_t n, float a, const float *x, flo
         _mm256_maskstore_ps(
             y + i, k,
             _mm256_fmadd_ps(va, _mm256_maskload_ps(x + i, k), _mm256_maskload_ps(y + i, k)));
+    }
+}
+
+AVX2 HOGWILD static inline void axpby_avx2(size_t n, float a, const float *x, float b, float *y) {
+    __m256 va = _mm256_set1_ps(a), vb = _mm256_set1_ps(b);
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        __m256 scaled = _mm256_mul_ps(vb, _mm256_loadu_ps(y + i));
+        _mm256_storeu_ps(y + i, _mm256_fmadd_ps(va, _mm256_loadu_ps(x + i), scaled));
+    }
+    if (i < n) {
+        __m256i k = tail_mask(n - i);
+        __m256 scaled = _mm256_mul_ps(vb, _mm256_maskload_ps(y + i, k));
+        _mm256_maskstore_ps(y + i, k, _mm256_fmadd_ps(va, _mm256_maskload_ps(x + i, k), scaled));
     }
 }
 
@@ -153,6 +196,13 @@ AVX512 HOGWILD static inline float dot_avx512(size_t n, const float *x, const fl
     return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
 }
 
+AVX512 HOGWILD static inline void copy_avx512(size_t n, const float *x, float *y) {
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16)
+        _mm512_storeu_ps(y + i, _mm512_loadu_ps(x + i));
+    copy_c(n - i, x + i, y + i);
+}
+
 AVX512 HOGWILD static inline void axpy_avx512(size_t n, float a, const float *x, float *y) {
     __m512 va = _mm512_set1_ps(a);
     size_t i = 0;
@@ -164,6 +214,22 @@ AVX512 HOGWILD static inline void axpy_avx512(size_t n, float a, const float *x,
         __m512 s =
             _mm512_fmadd_ps(va, _mm512_maskz_loadu_ps(k, x + i), _mm512_maskz_loadu_ps(k, y + i));
         _mm512_mask_storeu_ps(y + i, k, s);
+    }
+}
+
+AVX512 HOGWILD static inline void axpby_avx512(size_t n, float a, const float *x, float b,
+                                               float *y) {
+    __m512 va = _mm512_set1_ps(a), vb = _mm512_set1_ps(b);
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES) {
+        __m512 scaled = _mm512_mul_ps(vb, _mm512_loadu_ps(y + i));
+        _mm512_storeu_ps(y + i, _mm512_fmadd_ps(va, _mm512_loadu_ps(x + i), scaled));
+    }
+    if (i < n) {
+        __mmask16 k = (__mmask16)((1u << (n - i)) - 1);
+        __m512 scaled = _mm512_mul_ps(vb, _mm512_maskz_loadu_ps(k, y + i));
+        _mm512_mask_storeu_ps(y + i, k,
+                              _mm512_fmadd_ps(va, _mm512_maskz_loadu_ps(k, x + i), scaled));
     }
 }
 

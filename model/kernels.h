@@ -15,14 +15,19 @@ struct kernels {
     const char *name;
     /* sum of x[i]·y[i] */
     float (*dot)(size_t n, const float *x, const float *y);
+    /* y = x */
+    void (*copy)(size_t n, const float *x, float *y);
     /* y += a·x */
     void (*axpy)(size_t n, float a, const float *x, float *y);
+    /* y = a·x + b·y */
+    void (*axpby)(size_t n, float a, const float *x, float b, float *y);
     /* y[r] = dot(m[r], x), m row-major float[rows][n] */
     void (*matvec)(size_t rows, size_t n, const float *m, const float *x, float *y);
     /* y += sum over r of x[r]·m[r] */
     void (*matvec_t)(size_t rows, size_t n, const float *m, const float *x, float *y);
-    /* m[r] += a·x[r]·y */
-    void (*rank1)(size_t rows, size_t n, float a, const float *x, const float *y, float *m);
+    /* m[r] = a·x[r]·y + b·m[r] */
+    void (*rank1)(size_t rows, size_t n, float a, const float *x, const float *y, float b,
+                  float *m);
     /* Writes to ret, in order, every i with score[i] + base[i] >= least; at most `max`. Returns
      * how many; *ret_next is where to go on, n at the end. Never one whose sum is NaN. */
     size_t (*select)(size_t n, const float *score, const float *base, float least, uint32_t *ret,

@@ -40,6 +40,11 @@ Test(kernels, every_table_gives_the_bits_of_the_reference) {
             c->axpy(n, s, x + off, a);
             k->axpy(n, s, x + off, b);
             same(b, a, MAX_N + 3, "axpy", k->name);
+            memcpy(a, y, sizeof y);
+            memcpy(b, y, sizeof y);
+            c->axpby(n, s, x + off, 0.3f, a);
+            k->axpby(n, s, x + off, 0.3f, b);
+            same(b, a, MAX_N + 3, "axpby", k->name);
             c->matvec(n_rows, n, m, x, a);
             k->matvec(n_rows, n, m, x, b);
             same(b, a, n_rows, "matvec", k->name);
@@ -50,8 +55,8 @@ Test(kernels, every_table_gives_the_bits_of_the_reference) {
             same(b, a, MAX_N + 3, "matvec_t", k->name);
             memcpy(a, m, sizeof m);
             memcpy(b, m, sizeof m);
-            c->rank1(n_rows, n, s, rows, x, a);
-            k->rank1(n_rows, n, s, rows, x, b);
+            c->rank1(n_rows, n, s, rows, x, 0.99f, a);
+            k->rank1(n_rows, n, s, rows, x, 0.99f, b);
             same(b, a, MAX_ROWS * MAX_N, "rank1", k->name);
         }
     }
