@@ -115,7 +115,8 @@ static void flag_default(const struct flag *f, char *out, size_t n) {
 
 static void print_flag(const char *name, const char *arg, const char *help, size_t column) {
     char left[200];
-    snprintf(left, sizeof left, "  --%s%s%s", name, arg ? " " : "", arg ? arg : "");
+    snprintf(left, sizeof left, "  %s%s%s%s", name[1] ? "--" : "-", name, arg ? " " : "",
+             arg ? arg : "");
     size_t columns = text_columns(left);
     fputs(left, stdout);
     if (columns + 2 > column) {
@@ -290,6 +291,14 @@ static int scan_flag(struct scan *s, char *arg, char *next, bool *used) {
     return 0;
 }
 
+/* -n for a flag named "n". */
+static bool is_short(const struct usage *u, const char *arg) {
+    for (size_t i = 0; i < u->n_flags; i++)
+        if (arg[0] == '-' && arg[1] && strcmp(u->flags[i].name, arg + 1) == 0)
+            return !arg[2];
+    return false;
+}
+
 static int scan_args(struct scan *s, int argc, char **argv) {
     bool flags = true;
     for (int i = 1; i < argc; i++) {
@@ -302,6 +311,8 @@ static int scan_args(struct scan *s, int argc, char **argv) {
             r = scan_flag(s, (char[]){"--help"}, NULL, &used);
         else if (flags && strncmp(a, "--", 2) == 0)
             r = scan_flag(s, a, i + 1 < argc ? argv[i + 1] : NULL, &used);
+        else if (flags && is_short(s->u, a))
+            r = scan_flag(s, (char[]){'-', '-', a[1], 0}, i + 1 < argc ? argv[i + 1] : NULL, &used);
         else if (flags && a[0] == '-' && a[1])
             r = complain(s, "unknown flag %s; flags begin with --, and what is none goes after --",
                          log_q(a));

@@ -9,7 +9,14 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 /* One row per command: X(name, "one line") → int cmd_NAME(int argc, char **argv) in cmd_NAME.c;
  * argv[0] is the name, the return value the exit code. */
-#define COMMANDS(X) X(config, "print or check the configuration")
+// clang-format off
+#define COMMANDS(X)                                                                                \
+    X(config, "print or check the configuration")                                                  \
+    X(top, "the list of a user")                                                                   \
+    X(user, "the profile of a user")                                                               \
+    X(similar, "the items similar to an item")                                                     \
+    X(status, "counters of the running service")
+// clang-format on
 
 #define X(name, help) int cmd_##name(int argc, char **argv);
 COMMANDS(X)
@@ -18,7 +25,7 @@ COMMANDS(X)
 /* A command's own flags: a table, so that --help and the parser agree. */
 enum flag_kind { FLAG_BOOL, FLAG_INT, FLAG_NUM, FLAG_STR, FLAG_MS, FLAG_LIST };
 struct flag {
-    const char *name; /* "seconds" for --seconds */
+    const char *name; /* "seconds" for --seconds; "n" for -n */
     enum flag_kind kind;
     void *to; /* bool *, int64_t *, double *, const char **, int64_t * (ms), struct flag_list * */
     const char *arg; /* "N" in --seconds N */

@@ -1,0 +1,38 @@
+/* What the commands that look into Redis share: asking, and showing ids and numbers. */
+#pragma once
+
+#include <jansson.h>
+#include <stdio.h>
+
+#include "consumer/redis.h"
+
+/* Connects, or prints why not and what to check: 0 or -EAGAIN. */
+int look_open(const struct config *cfg, struct redis **ret);
+/* One command; NULL after printing what went wrong. An error reply counts as that. */
+redisReply *look_ask(struct redis *r, const struct config *cfg, size_t n, const struct str *args);
+/* The id a command line means: as it is or, `escaped`, with %XX for what cannot be typed.
+ * To be freed with buf_free. */
+struct buf look_id(const char *arg, bool escaped);
+/* An id for people: braces, percent signs and control bytes as %XX, so that it cannot play
+ * tricks on a terminal and can be given back with --escaped. */
+void look_print(FILE *to, struct str id);
+/* Columns it takes. */
+size_t look_width(struct str id);
+/* The same as a JSON string; escaped only if the id is not UTF-8 or holds a NUL. */
+json_t *look_json(struct str id);
+/* A number if the text is one, else a string. */
+json_t *look_json_value(struct str text);
+/* Prints and frees it; an exit code. */
+int look_print_json(json_t *j);
+
+/* `top` and `similar`: the whole command. */
+struct look_list {
+    const char *kind;    /* "top": the key's */
+    const char *what;    /* "user": what the id is of */
+    const char *missing; /* what to check when there is none */
+    const struct config *cfg;
+    struct str id;
+    int64_t n;
+    bool json;
+};
+int look_list(const struct look_list *l);

@@ -1,0 +1,132 @@
+/* `beckon top`, `user`, `similar` and `status` as a person runs them. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "consumer/cache.h"
+#include "consumer/clock.h"
+#include "tests/support/support.h"
+
+struct fixture {
+    struct redis_server *server;
+    struct config *cfg;
+    struct cache *cache;
+    struct temp_dir dir;
+    char address[128];
+    char *said; /* both outputs of the last command */
+};
+
+static void set_up(struct fixture *f) {
+    *f = (struct fixture){.server = redis_server_start()};
+    temp_dir_make(&f->dir);
+    snprintf(f->address, sizeof f->address, "--redis.address=%s", redis_server_socket(f->server));
+    char *options[] = {f->address + 2};
+    cr_assert_eq(config_load(NULL, options, 1, &f->cfg), 0);
+    cr_assert_eq(cache_new(f->cfg, &f->cache), 0);
+}
+
+static void tear_down(struct fixture *f) {
+    cache_free(f->cache);
+    config_free(f->cfg);
+    redis_server_free(f->server);
+    temp_dir_remove(&f->dir);
+    free(f->said);
+}
+
+/* Exit code of `beckon A B C D`, on the fixture's Redis. */
+static int beckon(struct fixture *f, const char *a, const char *b, const char *c, const char *d) {
+    autofree(free) char *log = temp_dir_file(&f->dir, "out");
+    char *argv[] = {
+        (char *)beckon_path(), (char *)a, f->address, (char *)b, (char *)c, (char *)d, NULL};
+    unlink(log);
+    int rc = process_end(process_start(argv, log), 0, 20000);
+    free(f->said);
+    f->said = read_file(log, NULL);
+    return rc;
+}
+
+Test(look, top_shows_rank_item_and_score) {
+    struct fixture f;
+    set_up(&f);
+    struct cache_entry e[] = {{STR("shoe"), 2.5f}, {STR("hat\n"), 1}, {STR("sock"), -0.25f}};
+    cache_top(f.cache, STR("u{1}"), e, 3);
+    cache_similar(f.cache, STR("hat\n"), e, 1);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "top", "u{1}", "-n", "2"), 0);
+    cr_assert_str_eq(f.said, "rank  item         score\n"
+                             "   1  shoe         2.500\n"
+                             "   2  hat%0A       1.000\n");
+    cr_assert_eq(beckon(&f, "top", "u{1}", "--json", NULL), 0);
+    cr_assert_str_eq(f.said, "{\"user\":\"u{1}\",\"key\":\"beckon:top:{u%7B1%7D}\",\"items\":["
+                             "{\"rank\":1,\"item\":\"shoe\",\"score\":2.5},"
+                             "{\"rank\":2,\"item\":\"hat\\n\",\"score\":1.0},"
+                             "{\"rank\":3,\"item\":\"sock\",\"score\":-0.25}]}\n");
+    cr_assert_eq(beckon(&f, "similar", "hat%0A", "--escaped", "--json"), 0);
+    cr_assert(strstr(f.said, "{\"item\":\"hat\\n\","), "%s", f.said);
+    tear_down(&f);
+}
+
+Test(look, user_shows_the_profile_aligned) {
+    struct fixture f;
+    set_up(&f);
+    struct key_value kv[] = {{"events", "12", 0}, {"categories", "shoes 60%, hats 40%", 0}};
+    cache_hash(f.cache, "user", STR("u1"), kv, 2);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "user", "u1", NULL, NULL), 0);
+    cr_assert_str_eq(f.said, "events      12\n"
+                             "categories  shoes 60%, hats 40%\n");
+    cr_assert_eq(beckon(&f, "user", "u1", "--json", NULL), 0);
+    cr_assert_str_eq(f.said, "{\"user\":\"u1\",\"profile\":{\"events\":12,"
+                             "\"categories\":\"shoes 60%, hats 40%\"}}\n");
+    tear_down(&f);
+}
+
+Test(look, status_shows_every_counter_in_its_section) {
+    struct fixture f;
+    set_up(&f);
+    char now[32];
+    snprintf(now, sizeof now, "%lld", (long long)clock_wall_ms());
+    struct key_value kv[] = {{"updated_ms", now, 0},
+                             {"events", "1000", 0},
+                             {"suppressed:budget", "4", 0},
+                             {"dead:bad-json", "3", 0},
+                             {"event_to_list_ms_p99", "3.2", 0},
+                             {"unheard_of", "x", 0}};
+    cache_hash(f.cache, "stats", (struct str){0}, kv, ARRAY_LEN(kv));
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "status", NULL, NULL, NULL), 0);
+    cr_assert_str_eq(f.said, "stream\n"
+                             "  events                           1000\n"
+                             "latency\n"
+                             "  event_to_list_ms_p99              3.2\n"
+                             "suppressed, by reason\n"
+                             "  budget                              4\n"
+                             "dead letters, by reason\n"
+                             "  bad-json                            3\n"
+                             "other\n"
+                             "  unheard_of                          x\n");
+    kv[0].value = "1700000000000";
+    cache_hash(f.cache, "stats", (struct str){0}, kv, ARRAY_LEN(kv));
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "status", NULL, NULL, NULL), 0);
+    cr_assert(strstr(f.said, "does `beckon run` still run?"), "%s", f.said);
+    cr_assert_eq(beckon(&f, "status", "--json", NULL, NULL), 0);
+    cr_assert(strstr(f.said, "\"events\":1000,\"suppressed:budget\":4,"), "%s", f.said);
+    tear_down(&f);
+}
+
+Test(look, what_is_not_there_fails_and_says_what_to_check) {
+    struct fixture f;
+    set_up(&f);
+    cr_assert_eq(beckon(&f, "top", "nobody", NULL, NULL), 1);
+    cr_assert(strstr(f.said, "nothing at beckon:top:{nobody}"), "%s", f.said);
+    cr_assert_eq(beckon(&f, "similar", "nothing", NULL, NULL), 1);
+    cr_assert_eq(beckon(&f, "user", "nobody", NULL, NULL), 1);
+    cr_assert_eq(beckon(&f, "status", NULL, NULL, NULL), 1);
+    cr_assert(strstr(f.said, "Is `beckon run` running?"), "%s", f.said);
+    redis_server_kill(f.server);
+    cr_assert_eq(beckon(&f, "top", "nobody", NULL, NULL), 1);
+    cr_assert(strstr(f.said, "Is redis.address right"), "%s", f.said);
+    cr_assert_eq(beckon(&f, "top", NULL, NULL, NULL), 2);
+    tear_down(&f);
+}
