@@ -12,6 +12,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 // clang-format off
 #define COMMANDS(X)                                                                                \
     X(config, "print or check the configuration")                                                  \
+    X(campaigns, "list or check the campaign file")                                                \
     X(top, "the list of a user")                                                                   \
     X(user, "the profile of a user")                                                               \
     X(similar, "the items similar to an item")                                                     \

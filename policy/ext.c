@@ -1,8 +1,10 @@
-/* A user's part: timers, sends and marks; nothing at all for most users. */
-#include "policy/internal.h"
-#include "policy/wire.h"
+/* A user's part: timers, sends, marks and views; nothing at all for most users. */
+#include <math.h>
 
-enum { EXT_VERSION = 1, NO_EXT = 0, SENT_BYTES = 29, MARK_BYTES = 16, VIEW_BYTES = 12 };
+#include "policy/block.h"
+#include "policy/internal.h"
+
+enum { EXT_VERSION = 1, NO_EXT = 0 };
 
 /* Room for one more in an array whose capacity is the power of two at or above n. */
 static int grow(void **array, size_t n, size_t width) {
@@ -191,51 +193,68 @@ int ext_view_add(struct user_ext *x, const struct policy_set *set, const struct 
 
 /* ---- durable form ---------------------------------------------------------------- */
 
+static void put_price(struct buf *out, double price) {
+    uint64_t bits;
+    memcpy(&bits, &price, sizeof bits);
+    wire_put_u64(out, bits);
+}
+
+static double get_price(struct wire *w) {
+    uint64_t bits = wire_get_u64(w);
+    double price;
+    memcpy(&price, &bits, sizeof price);
+    return price;
+}
+
+static void encode_timer(const struct policy_set *set, const struct model *m, const struct timer *t,
+                         struct buf *out) {
+    struct item_view item = {0};
+    bool priced = !isnan(t->old_price);
+    if (t->item < model_items(m))
+        model_item_view(m, t->item, &item);
+    wire_put_u8(out, (uint8_t)(t->kind | priced << 7));
+    wire_put_signed(out, t->due_ms);
+    wire_put_signed(out, t->since_ms);
+    wire_put_u64(out, t->cause_hash);
+    wire_put_u64(out, set->c[t->campaign].hash);
+    if (priced) {
+        put_price(out, t->old_price);
+        put_price(out, t->new_price);
+    }
+    wire_put_str(out, item.id);
+}
+
 int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m,
                        struct buf *out) {
     const struct user_ext *x = u->ext;
     if (!x) {
-        wire_put(out, NO_EXT, 1);
+        wire_put_u8(out, NO_EXT);
         return out->failed ? -ENOMEM : 0;
     }
     size_t at = block_begin(out, EXT_VERSION);
-    wire_put(out, (uint64_t)x->clock_ms, 8);
-    wire_put(out, (uint64_t)x->lapse_ms, 8);
-    wire_put(out, x->n_timers, 2);
-    wire_put(out, x->n_sends, 2);
-    wire_put(out, x->n_marks, 2);
-    wire_put(out, x->n_views, 2);
-    for (size_t i = 0; i < x->n_timers; i++) {
-        const struct timer *t = &x->timers[i];
-        struct item_view item = {0};
-        if (t->item < model_items(m))
-            model_item_view(m, t->item, &item);
-        size_t id_n = item.id.n <= UINT16_MAX ? item.id.n : 0;
-        wire_put(out, (uint64_t)t->due_ms, 8);
-        wire_put(out, (uint64_t)t->since_ms, 8);
-        wire_put(out, t->cause_hash, 8);
-        wire_put(out, set->c[t->campaign].hash, 8);
-        wire_put_double(out, t->old_price);
-        wire_put_double(out, t->new_price);
-        wire_put(out, t->kind, 1);
-        wire_put(out, id_n, 2);
-        buf_put(out, item.id.p, id_n);
-    }
+    wire_put_signed(out, x->clock_ms);
+    wire_put_signed(out, x->lapse_ms);
+    wire_put_varint(out, x->n_timers);
+    for (size_t i = 0; i < x->n_timers; i++)
+        encode_timer(set, m, &x->timers[i], out);
+    wire_put_varint(out, x->n_sends);
     for (size_t i = 0; i < x->n_sends; i++) {
-        wire_put(out, (uint64_t)x->sends[i].time_ms, 8);
-        wire_put(out, x->sends[i].trigger, 8);
-        wire_put(out, x->sends[i].campaign, 8);
-        wire_put(out, x->sends[i].channel, 4);
-        wire_put(out, x->sends[i].counts, 1);
+        wire_put_signed(out, x->sends[i].time_ms);
+        wire_put_u64(out, x->sends[i].trigger);
+        wire_put_u64(out, x->sends[i].campaign);
+        wire_put_u32(out, x->sends[i].channel);
+        wire_put_u8(out, x->sends[i].counts);
     }
+    wire_put_varint(out, x->n_marks);
     for (size_t i = 0; i < x->n_marks; i++) {
-        wire_put(out, set->c[x->marks[i].campaign].hash, 8);
-        wire_put(out, (uint64_t)x->marks[i].time_ms, 8);
+        wire_put_u64(out, set->c[x->marks[i].campaign].hash);
+        wire_put_signed(out, x->marks[i].time_ms);
     }
+    wire_put_varint(out, x->n_views);
     for (size_t i = 0; i < x->n_views; i++) {
-        wire_put(out, x->views[i].time_s, 4);
-        wire_put(out, x->views[i].item, 4);
-        wire_put(out, x->views[i].category, 4);
+        wire_put_u32(out, x->views[i].time_s);
+        wire_put_u32(out, x->views[i].item);
+        wire_put_u32(out, x->views[i].category);
     }
     return block_end(out, at);
 }
@@ -249,16 +268,17 @@ static int campaign_by_hash(const struct policy_set *set, uint64_t hash) {
 
 static int restore_timer(const struct policy_set *set, struct model *m, int64_t now_ms,
                          struct wire *w, struct user_ext *x) {
-    struct timer t = {.item = ROW_NONE};
-    t.due_ms = (int64_t)wire_get(w, 8);
-    t.since_ms = (int64_t)wire_get(w, 8);
-    t.cause_hash = wire_get(w, 8);
-    int campaign = campaign_by_hash(set, wire_get(w, 8));
-    t.old_price = wire_get_double(w);
-    t.new_price = wire_get_double(w);
-    t.kind = (uint8_t)wire_get(w, 1);
-    struct str id = {.n = wire_get(w, 2)};
-    id.p = wire_bytes(w, id.n);
+    uint8_t kind = wire_get_u8(w);
+    struct timer t = {.kind = kind & 0x7f, .item = ROW_NONE, .old_price = NAN, .new_price = NAN};
+    t.due_ms = wire_get_signed(w);
+    t.since_ms = wire_get_signed(w);
+    t.cause_hash = wire_get_u64(w);
+    int campaign = campaign_by_hash(set, wire_get_u64(w));
+    if (kind & 0x80) {
+        t.old_price = get_price(w);
+        t.new_price = get_price(w);
+    }
+    struct str id = wire_get_str(w);
     if (w->bad || t.kind >= TIMER_KINDS)
         return -EBADMSG;
     if (campaign < 0)
@@ -274,43 +294,41 @@ static int restore_timer(const struct policy_set *set, struct model *m, int64_t 
 
 static int restore_payload(const struct policy_set *set, struct model *m, int64_t now_ms,
                            struct wire *w, struct user_ext *x) {
-    x->clock_ms = (int64_t)wire_get(w, 8);
-    x->lapse_ms = (int64_t)wire_get(w, 8);
-    size_t n_timers = wire_get(w, 2), n_sends = wire_get(w, 2), n_marks = wire_get(w, 2),
-           n_views = wire_get(w, 2);
-    for (size_t i = 0; i < n_timers; i++) {
-        int r = restore_timer(set, m, now_ms, w, x);
+    int r = 0;
+    x->clock_ms = wire_get_signed(w);
+    x->lapse_ms = wire_get_signed(w);
+    for (uint64_t n = wire_get_varint(w); n && r == 0; n--)
+        r = restore_timer(set, m, now_ms, w, x);
+    for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
+        r = ext_sent_reserve(x);
         if (r < 0)
-            return r;
-    }
-    if (w->n != n_sends * SENT_BYTES + n_marks * MARK_BYTES + n_views * VIEW_BYTES ||
-        n_views > VIEWS_MAX)
-        return -EBADMSG;
-    for (size_t i = 0; i < n_sends; i++) {
-        if (ext_sent_reserve(x) < 0)
-            return -ENOMEM;
+            break;
         struct sent *s = &x->sends[x->n_sends++];
-        s->time_ms = (int64_t)wire_get(w, 8);
-        s->trigger = wire_get(w, 8);
-        s->campaign = wire_get(w, 8);
-        s->channel = (uint32_t)wire_get(w, 4);
-        s->counts = wire_get(w, 1) != 0;
+        s->time_ms = wire_get_signed(w);
+        s->trigger = wire_get_u64(w);
+        s->campaign = wire_get_u64(w);
+        s->channel = wire_get_u32(w);
+        s->counts = wire_get_u8(w) != 0;
     }
-    for (size_t i = 0; i < n_marks; i++) {
-        int campaign = campaign_by_hash(set, wire_get(w, 8));
-        int64_t time_ms = (int64_t)wire_get(w, 8);
-        if (campaign >= 0 && ext_mark_set(x, (uint16_t)campaign, time_ms) < 0)
-            return -ENOMEM;
+    for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
+        int campaign = campaign_by_hash(set, wire_get_u64(w));
+        int64_t time_ms = wire_get_signed(w);
+        if (campaign >= 0)
+            r = ext_mark_set(x, (uint16_t)campaign, time_ms);
     }
-    for (size_t i = 0; i < n_views; i++) {
-        if (grow((void **)&x->views, x->n_views, sizeof *x->views) < 0)
-            return -ENOMEM;
+    uint64_t n_views = wire_get_varint(w);
+    if (n_views > VIEWS_MAX)
+        return -EBADMSG;
+    for (; n_views && r == 0; n_views--) {
+        r = grow((void **)&x->views, x->n_views, sizeof *x->views);
+        if (r < 0)
+            break;
         struct viewed *v = &x->views[x->n_views++];
-        v->time_s = (uint32_t)wire_get(w, 4);
-        v->item = (uint32_t)wire_get(w, 4);
-        v->category = (uint32_t)wire_get(w, 4);
+        v->time_s = wire_get_u32(w);
+        v->item = wire_get_u32(w);
+        v->category = wire_get_u32(w);
     }
-    return w->bad ? -EBADMSG : 0;
+    return r ? r : w->bad || w->p != w->end ? -EBADMSG : 0;
 }
 
 int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,

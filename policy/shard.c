@@ -1,6 +1,6 @@
 /* What one partition spent and since when it knows its campaigns. */
+#include "policy/block.h"
 #include "policy/internal.h"
-#include "policy/wire.h"
 
 /* Days of spending kept per campaign; older days are closed: nothing more goes out. */
 enum { DAYS_KEPT = 8, SHARD_VERSION = 1 };
@@ -137,18 +137,18 @@ int policy_shard_encode(struct policy_shard *s, struct buf *out) {
     for (size_t i = 0; i < s->set->n; i++)
         for (size_t d = 0; d < DAYS_KEPT; d++)
             n_spend += s->spend[i][d].used > 0;
-    wire_put(out, s->set->n, 4);
+    wire_put_varint(out, s->set->n);
     for (size_t i = 0; i < s->set->n; i++) {
-        wire_put(out, since_key(&s->set->c[i]), 8);
-        wire_put(out, (uint64_t)s->since_ms[i], 8);
+        wire_put_u64(out, since_key(&s->set->c[i]));
+        wire_put_u64(out, (uint64_t)s->since_ms[i]);
     }
-    wire_put(out, n_spend, 4);
+    wire_put_varint(out, n_spend);
     for (size_t i = 0; i < s->set->n; i++)
         for (size_t d = 0; d < DAYS_KEPT; d++)
             if (s->spend[i][d].used) {
-                wire_put(out, s->set->c[i].hash, 8);
-                wire_put(out, (uint32_t)s->spend[i][d].day, 4);
-                wire_put(out, s->spend[i][d].used, 4);
+                wire_put_u64(out, s->set->c[i].hash);
+                wire_put_signed(out, s->spend[i][d].day);
+                wire_put_varint(out, s->spend[i][d].used);
             }
     int r = block_end(out, at);
     if (r == 0)
@@ -168,35 +168,42 @@ static uint64_t id_hash(const struct campaign *k) {
     return k->hash;
 }
 
+/* Reads it through once, so that a damaged record changes nothing. */
+static bool well_formed(struct wire w) {
+    for (uint64_t n = wire_get_varint(&w); n && !w.bad; n--) {
+        wire_get_u64(&w);
+        wire_get_u64(&w);
+    }
+    for (uint64_t n = wire_get_varint(&w); n && !w.bad; n--) {
+        wire_get_u64(&w);
+        int64_t day = wire_get_signed(&w);
+        w.bad |= wire_get_varint(&w) > UINT32_MAX || day != (int32_t)day;
+    }
+    return !w.bad && w.p == w.end;
+}
+
 int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
     struct wire w;
     size_t used;
     int r = block_open(p, n, SHARD_VERSION, &w, &used);
     if (r < 0 || used != n)
         return -EBADMSG;
-    struct wire check = w;
-    size_t n_since = wire_get(&check, 4);
-    wire_bytes(&check, n_since * 16);
-    size_t n_spend = wire_get(&check, 4);
-    wire_bytes(&check, n_spend * 16);
-    if (check.bad || check.n)
+    if (!well_formed(w))
         return -EBADMSG;
     release(s);
     s->begun = s->dirty = false;
     for (size_t i = 0; i < s->set->n; i++)
         s->since_ms[i] = TIME_UNSET;
-    wire_get(&w, 4);
-    for (size_t k = 0; k < n_since; k++) {
-        int i = find_hash(s->set, wire_get(&w, 8), since_key);
-        int64_t since = (int64_t)wire_get(&w, 8);
+    for (uint64_t n_since = wire_get_varint(&w); n_since; n_since--) {
+        int i = find_hash(s->set, wire_get_u64(&w), since_key);
+        int64_t since = (int64_t)wire_get_u64(&w);
         if (i >= 0)
             s->since_ms[i] = since;
     }
-    wire_get(&w, 4);
-    for (size_t k = 0; k < n_spend; k++) {
-        int i = find_hash(s->set, wire_get(&w, 8), id_hash);
-        int32_t day = (int32_t)wire_get(&w, 4);
-        uint32_t spent = (uint32_t)wire_get(&w, 4);
+    for (uint64_t n_spend = wire_get_varint(&w); n_spend; n_spend--) {
+        int i = find_hash(s->set, wire_get_u64(&w), id_hash);
+        int32_t day = (int32_t)wire_get_signed(&w);
+        uint32_t spent = (uint32_t)wire_get_varint(&w);
         bool closed;
         struct spend *d = i >= 0 ? spend_slot(s, (size_t)i, day, &closed) : NULL;
         if (i >= 0 && !d && !closed)

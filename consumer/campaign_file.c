@@ -1,0 +1,498 @@
+#include "consumer/campaign_file.h"
+
+#include <limits.h>
+#include <stdio.h>
+
+#include "consumer/campaign_keys.h"
+#include "consumer/log.h"
+#include "consumer/options_table.h"
+#include "consumer/parse.h"
+#include "consumer/tz.h"
+
+enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000 };
+
+/* ---- caps, budgets, dates --------------------------------------------------- */
+
+/* "3 per 7d"; `what` names the number in a fault. */
+static bool read_rate(struct yaml_walk *w, const yaml_node_t *v, const char *example, int64_t max,
+                      int64_t *ret_n, struct str *ret_per) {
+    const char *text = walk_need_text(w, v, example), *per = text ? strstr(text, " per ") : NULL;
+    double x;
+    if (!text)
+        return false;
+    if (!per || !parse_number((struct str){text, (size_t)(per - text)}, &x) || x < 1 ||
+        x != (double)(int64_t)x || x > (double)max) {
+        walk_fault(w, v, "must be like %s with a whole number up to %lld, found %s", example,
+                   (long long)max, text);
+        return false;
+    }
+    *ret_n = (int64_t)x;
+    *ret_per = str_of(per + strlen(" per "));
+    return true;
+}
+
+static void read_cap(struct yaml_walk *w, const yaml_node_t *v, struct caps *to) {
+    struct cap cap;
+    struct str per;
+    int64_t n;
+    if (!read_rate(w, v, "3 per 7d", CAP_COUNT_MAX, &n, &per))
+        return;
+    if (parse_ms(per.p, &cap.per_ms) < 0 || cap.per_ms <= 0) {
+        walk_fault(w, v, "must be like 3 per 7d, and %s is no time", per.p);
+        return;
+    }
+    cap.n = (uint32_t)n;
+    to->cap[to->n++] = cap;
+}
+
+static bool is_none(const yaml_node_t *v) {
+    const char *text = walk_text(v);
+    return text && strcmp(text, "none") == 0;
+}
+
+/* One cap, a list of them, or none. */
+static void read_caps_value(struct yaml_walk *w, const yaml_node_t *v, struct caps *to) {
+    *to = (struct caps){0};
+    if (is_none(v))
+        return;
+    if (v->type != YAML_SEQUENCE_NODE) {
+        read_cap(w, v, to);
+        return;
+    }
+    if (v->data.sequence.items.top - v->data.sequence.items.start > CAPS_MAX) {
+        walk_fault(w, v, "has more than %d caps", CAPS_MAX);
+        return;
+    }
+    for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
+        read_cap(w, walk_node(w, *i), to);
+}
+
+static struct campaign_spec *spec(void *draft) {
+    return &((struct draft *)draft)->spec;
+}
+
+static void read_campaign_caps(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    read_caps_value(w, v, &spec(draft)->caps);
+}
+
+static void read_budget(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct str per;
+    int64_t n;
+    spec(draft)->budget = UINT32_MAX;
+    if (is_none(v) || !read_rate(w, v, "1000 per day", 1000000000, &n, &per))
+        return;
+    if (!str_eq(per, STR("day")))
+        walk_fault(w, v, "is counted per day: write %lld per day", (long long)n);
+    spec(draft)->budget = (uint32_t)n;
+}
+
+static bool read_date(struct yaml_walk *w, const yaml_node_t *v, int32_t *ret) {
+    static const unsigned days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    const char *text = walk_need_text(w, v, "a date such as 2026-12-31");
+    int year, used = 0;
+    unsigned month, day;
+    if (!text)
+        return false;
+    if (strlen(text) != 10 || strspn(text, "0123456789-") != 10 ||
+        sscanf(text, "%4d-%2u-%2u%n", &year, &month, &day, &used) != 3 || used != 10 ||
+        year < 1970 || month < 1 || month > 12 || day < 1 ||
+        day >
+            days[month - 1] + (month == 2 && ((year % 4 == 0 && year % 100) || year % 400 == 0))) {
+        walk_fault(w, v, "must be a date such as 2026-12-31, found %s", text);
+        return false;
+    }
+    *ret = days_from_civil(year, month, day);
+    return true;
+}
+
+static void read_starts(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    read_date(w, v, &spec(draft)->start_day);
+}
+
+static void read_ends(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    ((struct draft *)draft)->ends_node = v;
+    read_date(w, v, &spec(draft)->end_day);
+}
+
+/* ---- quiet hours -------------------------------------------------------------- */
+
+static bool read_clock(struct yaml_walk *w, const yaml_node_t *v, uint16_t *ret) {
+    const char *text = walk_need_text(w, v, "a time of day such as \"21:00\"");
+    unsigned h, m;
+    int used = 0;
+    if (!text)
+        return false;
+    if (strspn(text, "0123456789:") != strlen(text) ||
+        sscanf(text, "%2u:%2u%n", &h, &m, &used) != 2 || (size_t)used != strlen(text) || h > 23 ||
+        m > 59) {
+        walk_fault(w, v, "must be a time of day from \"00:00\" to \"23:59\", found %s", text);
+        return false;
+    }
+    *ret = (uint16_t)(h * 60 + m);
+    return true;
+}
+
+static void read_from(struct yaml_walk *w, const yaml_node_t *v, void *quiet) {
+    read_clock(w, v, &((struct quiet_hours *)quiet)->from_min);
+}
+
+static void read_to(struct yaml_walk *w, const yaml_node_t *v, void *quiet) {
+    read_clock(w, v, &((struct quiet_hours *)quiet)->to_min);
+}
+
+static void read_then(struct yaml_walk *w, const yaml_node_t *v, void *quiet) {
+    const char *text = walk_need_text(w, v, "wait or drop");
+    if (text && strcmp(text, "wait") != 0 && strcmp(text, "drop") != 0)
+        walk_fault(w, v, "must be wait or drop, found %s", text);
+    ((struct quiet_hours *)quiet)->drop = text && strcmp(text, "drop") == 0;
+}
+
+static void read_quiet(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct quiet_hours *q = &spec(draft)->quiet;
+    const struct walk_key keys[] = {
+        {"from", read_from, !q->on}, {"to", read_to, !q->on}, {"then", read_then, false}};
+    size_t faults = w->n_faults;
+    if (is_none(v)) {
+        q->on = false;
+        return;
+    }
+    walk_map(w, v, keys, ARRAY_LEN(keys), q);
+    q->on = true;
+    if (faults == w->n_faults && q->from_min == q->to_min)
+        walk_fault(w, v, "from and to are the same; write none for no quiet hours");
+}
+
+/* ---- other keys ------------------------------------------------------------------ */
+
+static bool read_label(struct yaml_walk *w, const yaml_node_t *v, const char *what,
+                       struct str *ret) {
+    static const char allowed[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
+    const char *text = walk_need_text(w, v, what);
+    if (!text)
+        return false;
+    if (strlen(text) > ID_MAX || strspn(text, allowed) != strlen(text)) {
+        walk_fault(w, v, "must be %s of at most %d letters, digits, `-`, `_` and `.`, found %s",
+                   what, ID_MAX, text);
+        return false;
+    }
+    *ret = str_of(text);
+    return true;
+}
+
+static void read_id(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    read_label(w, v, "a name", &spec(draft)->id);
+}
+
+static void read_channel(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    read_label(w, v, "a channel's name", &spec(draft)->channel);
+}
+
+static void read_priority(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    int64_t priority;
+    if (value_integer(w, v, -PRIORITY_MAX, PRIORITY_MAX, &priority))
+        spec(draft)->priority = (int32_t)priority;
+}
+
+static void read_valid_for(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_span(w, v, &spec(draft)->valid_ms);
+}
+
+static void read_reentry(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct campaign_spec *s = spec(draft);
+    const char *text = walk_need_text(w, v, "always, never or after 30d");
+    if (!text)
+        return;
+    if (strcmp(text, "always") == 0)
+        s->reentry = REENTRY_ALWAYS;
+    else if (strcmp(text, "never") == 0)
+        s->reentry = REENTRY_NEVER;
+    else if (strncmp(text, "after ", 6) == 0 && parse_ms(text + 6, &s->reentry_ms) == 0 &&
+             s->reentry_ms > 0)
+        s->reentry = REENTRY_AFTER;
+    else
+        walk_fault(w, v, "must be always, never or after 30d, found %s", text);
+}
+
+static void read_paused(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_bool(w, v, &spec(draft)->paused);
+}
+
+static void read_transactional(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_bool(w, v, &spec(draft)->transactional);
+}
+
+/* ---- the file -------------------------------------------------------------------- */
+
+struct file {
+    const struct config *cfg;
+    struct policy_spec spec;
+    struct draft defaults;
+    struct draft *draft;
+    size_t n_drafts, n_read;
+    const yaml_node_t *channel_cap[POLICY_CHANNELS_MAX];
+};
+
+static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    static const struct walk_key keys[] = {
+        {"channel", read_channel, false},     {"priority", read_priority, false},
+        {"valid_for", read_valid_for, false}, {"caps", read_campaign_caps, false},
+        {"budget", read_budget, false},       {"quiet_hours", read_quiet, false},
+        {"reentry", read_reentry, false},
+    };
+    walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->defaults);
+}
+
+/* Defaults are read before anything else, wherever they stand. */
+static void pass_over(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    (void)w;
+    (void)v;
+    (void)file;
+}
+
+static void read_holdout_percent(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    double percent;
+    if (value_number(w, v, 0, 100, &percent))
+        ((struct file *)file)->spec.holdout = (uint32_t)(percent * 100 + 0.5);
+}
+
+static void read_holdout(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    static const struct walk_key keys[] = {{"percent", read_holdout_percent, true}};
+    walk_map(w, v, keys, ARRAY_LEN(keys), file);
+}
+
+static void read_user_caps(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    read_caps_value(w, v, &((struct file *)file)->spec.user_caps);
+}
+
+static void read_channel_caps(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    struct policy_spec *s = &((struct file *)file)->spec;
+    if (v->type != YAML_MAPPING_NODE) {
+        walk_fault(w, v, "must name channels, such as {email: 1 per 1d, push: 2 per 1d}");
+        return;
+    }
+    for (yaml_node_pair_t *p = v->data.mapping.pairs.start; p < v->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = walk_node(w, p->key);
+        if (s->n_channel_caps == POLICY_CHANNELS_MAX) {
+            walk_fault(w, key, "more than %d channels", POLICY_CHANNELS_MAX);
+            return;
+        }
+        struct str name;
+        if (!read_label(w, key, "a channel's name", &name))
+            continue;
+        size_t mark = walk_enter(w, name.p);
+        ((struct file *)file)->channel_cap[s->n_channel_caps] = key;
+        s->channel_caps[s->n_channel_caps].channel = name;
+        read_caps_value(w, walk_node(w, p->value), &s->channel_caps[s->n_channel_caps++].caps);
+        walk_leave(w, mark);
+    }
+}
+
+static void read_caps(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    static const struct walk_key keys[] = {{"user", read_user_caps, false},
+                                           {"channels", read_channel_caps, false}};
+    walk_map(w, v, keys, ARRAY_LEN(keys), file);
+}
+
+static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file *f,
+                          size_t number) {
+    struct draft *d = &f->draft[f->n_read++];
+    const struct walk_key keys[] = {
+        {"id", read_id, true},
+        {"channel", read_channel, f->defaults.spec.channel.n == 0},
+        {"priority", read_priority, false},
+        {"trigger", read_trigger, true},
+        {"audience", read_audience, false},
+        {"offer", read_offer, true},
+        {"valid_for", read_valid_for, false},
+        {"caps", read_campaign_caps, false},
+        {"budget", read_budget, false},
+        {"starts", read_starts, false},
+        {"ends", read_ends, false},
+        {"quiet_hours", read_quiet, false},
+        {"reentry", read_reentry, false},
+        {"paused", read_paused, false},
+        {"transactional", read_transactional, false},
+    };
+    const yaml_node_t *id = walk_find(w, v, "id");
+    const char *name = id ? walk_text(id) : NULL;
+    char numbered[32];
+    *d = f->defaults;
+    d->node = id ? id : v;
+    snprintf(numbered, sizeof numbered, "%zu", number);
+    size_t mark = walk_enter(w, name && *name && strlen(name) <= ID_MAX ? name : numbered);
+    size_t faults = w->n_faults;
+    walk_map(w, v, keys, ARRAY_LEN(keys), d);
+    if (faults == w->n_faults) {
+        check_audience(w, d);
+        if (d->spec.end_day < d->spec.start_day)
+            walk_fault(w, d->ends_node, "ends before it starts");
+    }
+    for (size_t i = 0; i + 1 < f->n_read; i++)
+        if (d->spec.id.n && str_eq(d->spec.id, f->draft[i].spec.id))
+            walk_fault(w, d->node, "the id is taken by the campaign in line %d; choose another",
+                       (int)f->draft[i].node->start_mark.line + 1);
+    walk_leave(w, mark);
+}
+
+static void read_campaigns(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    struct file *f = file;
+    const char *text = walk_text(v);
+    if (text && (!*text || !strcmp(text, "~") || !strcmp(text, "null")))
+        return; /* the key with nothing below it */
+    if (v->type != YAML_SEQUENCE_NODE) {
+        walk_fault(w, v, "must be a list: each campaign begins with `- id: NAME`");
+        return;
+    }
+    size_t n = (size_t)(v->data.sequence.items.top - v->data.sequence.items.start);
+    if (n > POLICY_CAMPAIGNS_MAX) {
+        walk_fault(w, v, "has %zu campaigns; at most %d", n, POLICY_CAMPAIGNS_MAX);
+        return;
+    }
+    f->draft = calloc(n + 1, sizeof *f->draft);
+    if (!f->draft) {
+        w->no_memory = true;
+        return;
+    }
+    for (size_t i = 0; i < n; i++)
+        read_campaign(w, walk_node(w, v->data.sequence.items.start[i]), f, i + 1);
+}
+
+/* Channels are few, and a cap for one that nobody uses is as a rule a mistyped one. */
+static void check_channels(struct yaml_walk *w, const struct file *f) {
+    const char *names[POLICY_CHANNELS_MAX];
+    size_t n = 0;
+    for (size_t i = 0; i < f->n_read; i++) {
+        size_t k = 0;
+        const struct str channel = f->draft[i].spec.channel;
+        while (k < n && !str_eq(str_of(names[k]), channel))
+            k++;
+        if (k < n || !channel.n)
+            continue;
+        if (n == POLICY_CHANNELS_MAX) {
+            walk_fault(w, f->draft[i].node, "more than %d channels", POLICY_CHANNELS_MAX);
+            return;
+        }
+        names[n++] = channel.p;
+    }
+    size_t campaigns = n;
+    for (size_t i = 0; i < f->spec.n_channel_caps; i++) {
+        const char *name = f->spec.channel_caps[i].channel.p;
+        char near[96];
+        size_t k = 0;
+        while (k < n && strcmp(names[k], name) != 0)
+            k++;
+        if (k < n)
+            continue;
+        size_t mark = walk_enter(w, "caps.channels");
+        if (*walk_suggest(near, name, names, campaigns))
+            walk_fault(w, f->channel_cap[i], "no campaign uses channel %s%s", name, near);
+        else if (n == POLICY_CHANNELS_MAX)
+            walk_fault(w, f->channel_cap[i], "more than %d channels", POLICY_CHANNELS_MAX);
+        else
+            names[n++] = name;
+        walk_leave(w, mark);
+    }
+}
+
+static int compile(struct yaml_walk *w, struct file *f, struct policy_set **ret) {
+    autofree(free) struct campaign_spec *specs = calloc(f->n_read + 1, sizeof *specs);
+    if (!specs)
+        return -ENOMEM;
+    for (size_t i = 0; i < f->n_read; i++)
+        specs[i] = f->draft[i].spec;
+    f->spec.campaign = specs;
+    f->spec.n = f->n_read;
+    int r = policy_set_new(&f->spec, ret);
+    if (r < 0 && r != -ENOMEM)
+        walk_fault(w, NULL, "cannot be compiled: %s", strerror(-r));
+    return r;
+}
+
+int campaign_text_check(const struct config *cfg, const char *text, size_t n, struct yaml_walk *w,
+                        struct policy_set **ret) {
+    static const struct walk_key keys[] = {
+        {"defaults", pass_over, false},
+        {"holdout", read_holdout, false},
+        {"caps", read_caps, false},
+        {"campaigns", read_campaigns, true},
+    };
+    struct file f = {
+        .cfg = cfg,
+        .spec = {.salt = str_of(cfg->policy_salt),
+                 .tz = tz_get(str_of(cfg->policy_timezone)),
+                 .consent_granted = cfg->policy_consent_default == CONSENT_GRANTED},
+        .defaults = {.cfg = cfg,
+                     .spec = {.valid_ms = INT64_C(48) * 3600 * 1000,
+                              .budget = UINT32_MAX,
+                              .start_day = INT32_MIN,
+                              .end_day = INT32_MAX}},
+    };
+    int r = 0;
+    if (walk_load(w, text, n)) {
+        const yaml_node_t *root = yaml_document_get_root_node(&w->doc),
+                          *defaults = walk_find(w, root, "defaults");
+        if (defaults) {
+            size_t mark = walk_enter(w, "defaults");
+            read_defaults(w, defaults, &f);
+            walk_leave(w, mark);
+        }
+        walk_map(w, root, keys, ARRAY_LEN(keys), &f);
+        check_channels(w, &f);
+    } else if (w->loaded) {
+        walk_fault(w, NULL, "the file is empty; begin with `campaigns:`");
+    }
+    if (!f.spec.tz)
+        walk_fault(w, NULL, "policy.timezone of the configuration names no time zone: %s",
+                   cfg->policy_timezone);
+    if (!w->n_faults && !w->no_memory)
+        r = compile(w, &f, ret);
+    for (size_t i = 0; i < f.n_read; i++) {
+        free(f.draft[i].offer);
+        free(f.draft[i].audience);
+        free(f.draft[i].condition);
+    }
+    free(f.draft);
+    walk_sort(w);
+    return w->no_memory ? -ENOMEM : w->n_faults ? -EINVAL : r;
+}
+
+int campaign_file_check(const struct config *cfg, const char *path, struct yaml_walk *w,
+                        struct policy_set **ret) {
+    *w = (struct yaml_walk){0};
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return -errno;
+    autofree(free) char *text = malloc(FILE_BYTES_MAX + 1);
+    size_t n = text ? fread(text, 1, FILE_BYTES_MAX + 1, file) : 0;
+    int r = !text ? -ENOMEM : ferror(file) ? -EIO : n > FILE_BYTES_MAX ? -EFBIG : 0;
+    fclose(file);
+    return r ? r : campaign_text_check(cfg, text, n, w, ret);
+}
+
+void campaign_faults_print(const char *name, const struct yaml_walk *w) {
+    for (size_t i = 0; i < w->n_faults; i++)
+        fprintf(stderr, "%s:%d: %s%s%s\n", name, w->fault[i].line, w->fault[i].key,
+                *w->fault[i].key ? ": " : "", w->fault[i].text);
+}
+
+int campaign_text_load(const struct config *cfg, const char *name, const char *text, size_t n,
+                       struct policy_set **ret) {
+    struct yaml_walk w;
+    int r = campaign_text_check(cfg, text, n, &w, ret);
+    campaign_faults_print(name, &w);
+    walk_free(&w);
+    return r;
+}
+
+int campaign_file_load(const struct config *cfg, struct policy_set **ret) {
+    struct yaml_walk w;
+    if (!*cfg->policy_campaigns)
+        return policy_set_empty(ret);
+    int r = campaign_file_check(cfg, cfg->policy_campaigns, &w, ret);
+    campaign_faults_print(cfg->policy_campaigns, &w);
+    if (r < 0 && !w.n_faults)
+        fprintf(stderr, "%s: %s\n", cfg->policy_campaigns, strerror(-r));
+    walk_free(&w);
+    return r;
+}

@@ -1,0 +1,29 @@
+/* Readers of a campaign's values, and what they fill. */
+#pragma once
+
+#include "consumer/options.h"
+#include "consumer/yaml_walk.h"
+#include "policy/spec.h"
+
+/* One campaign, or the defaults, on the way to a spec. Texts are borrowed from the document. */
+struct draft {
+    const struct config *cfg;
+    struct campaign_spec spec;
+    char *offer;          /* owned: the JSON */
+    struct str *audience; /* owned array */
+    const yaml_node_t *node, *ends_node;
+    const yaml_node_t **condition; /* owned, beside audience */
+};
+
+void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+/* Conditions on the context need a trigger that is an event. */
+void check_audience(struct yaml_walk *w, const struct draft *d);
+
+/* Values; false after a fault. */
+bool value_span(struct yaml_walk *w, const yaml_node_t *v, int64_t *ret_ms);
+bool value_number(struct yaml_walk *w, const yaml_node_t *v, double min, double max, double *ret);
+bool value_integer(struct yaml_walk *w, const yaml_node_t *v, int64_t min, int64_t max,
+                   int64_t *ret);
+bool value_bool(struct yaml_walk *w, const yaml_node_t *v, bool *ret);

@@ -1,0 +1,393 @@
+/* A campaign's trigger, audience and offer. */
+#include <jansson.h>
+#include <math.h>
+#include <stdio.h>
+
+#include "consumer/campaign_keys.h"
+#include "consumer/options_table.h"
+#include "consumer/parse.h"
+
+enum { OFFER_DEPTH = 8, OFFER_VALUES = 1000, AUDIENCE_MAX = 32 };
+
+/* ---- values ---------------------------------------------------------------- */
+
+bool value_span(struct yaml_walk *w, const yaml_node_t *v, int64_t *ret_ms) {
+    const char *text = walk_need_text(w, v, "a time such as 30m, 48h or 7d");
+    if (!text)
+        return false;
+    if (parse_ms(text, ret_ms) == 0 && *ret_ms > 0)
+        return true;
+    walk_fault(w, v, "must be a time such as 30m, 48h or 7d, found %s", text);
+    return false;
+}
+
+bool value_number(struct yaml_walk *w, const yaml_node_t *v, double min, double max, double *ret) {
+    const char *text = walk_need_text(w, v, "a number");
+    if (!text)
+        return false;
+    if (parse_number(str_of(text), ret) && *ret >= min && *ret <= max)
+        return true;
+    walk_fault(w, v, "must be a number from %.15g to %.15g, found %s", min, max, text);
+    return false;
+}
+
+bool value_integer(struct yaml_walk *w, const yaml_node_t *v, int64_t min, int64_t max,
+                   int64_t *ret) {
+    const char *text = walk_need_text(w, v, "a whole number");
+    double x;
+    if (!text)
+        return false;
+    if (parse_number(str_of(text), &x) && x == floor(x) && x >= (double)min && x <= (double)max) {
+        *ret = (int64_t)x;
+        return true;
+    }
+    walk_fault(w, v, "must be a whole number from %lld to %lld, found %s", (long long)min,
+               (long long)max, text);
+    return false;
+}
+
+bool value_bool(struct yaml_walk *w, const yaml_node_t *v, bool *ret) {
+    const char *text = walk_need_text(w, v, "true or false");
+    if (!text)
+        return false;
+    if (parse_bool(str_of(text), ret))
+        return true;
+    walk_fault(w, v, "must be true or false, found %s", text);
+    return false;
+}
+
+/* ---- trigger --------------------------------------------------------------- */
+
+static struct trigger_spec *trigger(void *draft) {
+    return &((struct draft *)draft)->spec.trigger;
+}
+
+static void read_after(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_span(w, v, &trigger(draft)->after_ms);
+}
+
+static void read_within(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_span(w, v, &trigger(draft)->within_ms);
+}
+
+static void read_days(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    int64_t days;
+    if (value_integer(w, v, 1, 3650, &days))
+        trigger(draft)->days_ms = days * 86400000;
+}
+
+static void read_percent(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_number(w, v, 0, 100, &trigger(draft)->percent);
+}
+
+static void read_times(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    int64_t times;
+    if (value_integer(w, v, 1, VIEWED_TIMES_MAX, &times))
+        trigger(draft)->times = (uint32_t)times;
+}
+
+static void read_session(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    int64_t session;
+    if (value_integer(w, v, 1, 65534, &session))
+        trigger(draft)->session = (uint32_t)session;
+}
+
+static void read_without_purchase(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_bool(w, v, &trigger(draft)->without_purchase);
+}
+
+static void read_viewed_category(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct trigger_spec *t = trigger(draft);
+    const char *text = walk_need_text(w, v, "a category's name, `same` or `any`");
+    if (!text)
+        return;
+    t->subject = strcmp(text, "any") == 0    ? VIEWS_OF_ANYTHING
+                 : strcmp(text, "same") == 0 ? VIEWS_OF_SAME_CATEGORY
+                                             : VIEWS_OF_CATEGORY;
+    t->category = t->subject == VIEWS_OF_CATEGORY ? str_of(text) : (struct str){0};
+}
+
+static void read_viewed_item(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    const char *text = walk_need_text(w, v, "`same`");
+    if (text && strcmp(text, "same") != 0)
+        walk_fault(w, v, "must be `same` (the same item again and again), found %s", text);
+    trigger(draft)->subject = VIEWS_OF_SAME_ITEM;
+}
+
+static void read_event_category(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    const char *text = walk_need_text(w, v, "a category's name");
+    trigger(draft)->category = str_of(text);
+}
+
+static void read_event_type(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    const struct config *cfg = ((struct draft *)draft)->cfg;
+    const char *names[EV_MAX], *text = walk_need_text(w, v, "an event type such as survey");
+    char near[96];
+    size_t n = 0;
+    if (!text)
+        return;
+    trigger(draft)->type = config_event_type(cfg, str_of(text));
+    if (trigger(draft)->type != EV_UNKNOWN)
+        return;
+    for (; n < EV_BUILTIN + cfg->n_custom; n++)
+        names[n] = config_event_name(cfg, (uint8_t)n);
+    walk_suggest(near, text, names, n);
+    walk_fault(w, v, "no event type %s%s", text,
+               *near ? near : "; custom ones are named under `events:` of the configuration");
+}
+
+static void read_min(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_number(w, v, -1e12, 1e12, &trigger(draft)->min_value);
+}
+
+static void read_max(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_number(w, v, -1e12, 1e12, &trigger(draft)->max_value);
+}
+
+static const struct walk_key cart_keys[] = {{"after", read_after, true}};
+static const struct walk_key viewed_keys[] = {{"category", read_viewed_category, false},
+                                              {"item", read_viewed_item, false},
+                                              {"times", read_times, true},
+                                              {"within", read_within, true},
+                                              {"without_purchase", read_without_purchase, false}};
+static const struct walk_key drop_keys[] = {{"percent", read_percent, true},
+                                            {"within", read_within, true}};
+static const struct walk_key lapsed_keys[] = {{"days", read_days, true}};
+static const struct walk_key event_keys[] = {{"type", read_event_type, true},
+                                             {"min", read_min, false},
+                                             {"max", read_max, false},
+                                             {"category", read_event_category, false}};
+static const struct walk_key welcome_keys[] = {{"session", read_session, false}};
+
+/* In the order of enum trigger_kind. */
+static const struct {
+    const struct walk_key *keys;
+    size_t n;
+    const char *example;
+} kinds[TRIGGER_COUNT] = {
+    {cart_keys, ARRAY_LEN(cart_keys), "cart_abandoned: {after: 30m}"},
+    {viewed_keys, ARRAY_LEN(viewed_keys), "viewed: {category: shoes, times: 3, within: 2d}"},
+    {drop_keys, ARRAY_LEN(drop_keys), "price_drop: {percent: 10, within: 14d}"},
+    {lapsed_keys, ARRAY_LEN(lapsed_keys), "lapsed: {days: 30}"},
+    {event_keys, ARRAY_LEN(event_keys), "event: {type: survey, max: 6}"},
+    {welcome_keys, ARRAY_LEN(welcome_keys), "welcome: {session: 1}"},
+};
+
+void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct draft *d = draft;
+    const char *names[TRIGGER_COUNT];
+    char near[96];
+    for (size_t k = 0; k < TRIGGER_COUNT; k++)
+        names[k] = trigger_kind_name((enum trigger_kind)k);
+    if (v->type != YAML_MAPPING_NODE ||
+        v->data.mapping.pairs.top - v->data.mapping.pairs.start != 1) {
+        walk_fault(w, v, "must be one kind of trigger with its keys, such as {%s}",
+                   kinds[0].example);
+        return;
+    }
+    const yaml_node_t *key = walk_node(w, v->data.mapping.pairs.start->key),
+                      *value = walk_node(w, v->data.mapping.pairs.start->value);
+    const char *name = walk_text(key);
+    size_t k = 0;
+    while (k < TRIGGER_COUNT && (!name || strcmp(names[k], name) != 0))
+        k++;
+    if (k == TRIGGER_COUNT) {
+        walk_suggest(near, name ? name : "", names, TRIGGER_COUNT);
+        walk_fault(
+            w, key, "no trigger %s%s", name ? name : "of that kind",
+            *near ? near
+                  : "; there are cart_abandoned, viewed, price_drop, lapsed, event and welcome");
+        return;
+    }
+    d->spec.trigger = (struct trigger_spec){.kind = (enum trigger_kind)k,
+                                            .without_purchase = true,
+                                            .session = 1,
+                                            .min_value = NAN,
+                                            .max_value = NAN};
+    size_t mark = walk_enter(w, name), faults = w->n_faults;
+    if (value->type == YAML_MAPPING_NODE)
+        walk_map(w, value, kinds[k].keys, kinds[k].n, draft);
+    else
+        walk_fault(w, value, "must be a group of keys, such as {%s}", kinds[k].example);
+    const struct trigger_spec *t = &d->spec.trigger;
+    if (faults == w->n_faults && t->min_value > t->max_value)
+        walk_fault(w, value, "min is larger than max");
+    if (k == TRIGGER_VIEWED && walk_find(w, value, "category") && walk_find(w, value, "item"))
+        walk_fault(w, value, "says both category and item; keep one");
+    walk_leave(w, mark);
+}
+
+/* ---- audience -------------------------------------------------------------- */
+
+static void read_condition(struct yaml_walk *w, const yaml_node_t *v, struct draft *d) {
+    static const char *const names[] = {
+#define X(sym, name, help) name,
+        PROFILE_FIELDS(X)
+#undef X
+#define X(name) name,
+            CONDITION_CONTEXT_KEYS(X)
+#undef X
+                "category_share",
+    };
+    const char *text = walk_need_text(w, v, "a condition such as `purchases >= 1`");
+    struct condition c;
+    struct condition_fault fault;
+    char near[96] = "", name[64];
+    if (!text)
+        return;
+    int r = condition_parse(str_of(text), &c, &fault);
+    if (r == 0) {
+        condition_free(&c);
+        d->condition[d->spec.n_audience] = v;
+        d->audience[d->spec.n_audience++] = str_of(text);
+        return;
+    }
+    if (r == -ENOMEM) {
+        w->no_memory = true;
+        return;
+    }
+    if (fault.unknown.n) {
+        snprintf(name, sizeof name, "%.*s", (int)MIN(fault.unknown.n, sizeof name - 1),
+                 fault.unknown.p);
+        walk_suggest(near, name, names, ARRAY_LEN(names));
+        if (!*near)
+            snprintf(near, sizeof near, "; a key of the event's context is written context.NAME");
+    }
+    walk_fault(w, v, "%s: %s%s", text, fault.text, near);
+}
+
+void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct draft *d = draft;
+    bool list = v->type == YAML_SEQUENCE_NODE;
+    size_t n = list ? (size_t)(v->data.sequence.items.top - v->data.sequence.items.start) : 1;
+    if (n > AUDIENCE_MAX) {
+        walk_fault(w, v, "has %zu conditions; at most %d", n, AUDIENCE_MAX);
+        return;
+    }
+    d->audience = calloc(n + 1, sizeof *d->audience);
+    d->condition = calloc(n + 1, sizeof *d->condition);
+    if (!d->audience || !d->condition) {
+        w->no_memory = true;
+        return;
+    }
+    d->spec.audience = d->audience;
+    for (size_t i = 0; i < n; i++)
+        read_condition(w, list ? walk_node(w, v->data.sequence.items.start[i]) : v, d);
+}
+
+void check_audience(struct yaml_walk *w, const struct draft *d) {
+    enum trigger_kind k = d->spec.trigger.kind;
+    if (k != TRIGGER_LAPSED && k != TRIGGER_PRICE_DROP)
+        return;
+    size_t mark = walk_enter(w, "audience");
+    for (size_t i = 0; i < d->spec.n_audience; i++) {
+        struct condition c;
+        struct condition_fault fault;
+        if (condition_parse(d->audience[i], &c, &fault) < 0)
+            continue;
+        if (c.kind == CONDITION_CONTEXT)
+            walk_fault(
+                w, d->condition[i],
+                "%s: `%s` is not set off by an event of the user, so there is no %.*s to ask",
+                d->audience[i].p, trigger_kind_name(k), (int)MIN(c.name.n, 60), c.name.p);
+        condition_free(&c);
+    }
+    walk_leave(w, mark);
+}
+
+/* ---- offer ----------------------------------------------------------------- */
+
+/* Aliases may multiply and loop: `left` bounds the values, `depth` the levels. */
+static json_t *to_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left);
+
+static json_t *scalar_json(struct yaml_walk *w, const yaml_node_t *v) {
+    const char *text = walk_text(v);
+    double x;
+    if (!text) {
+        walk_fault(w, v, "holds a NUL byte");
+        return NULL;
+    }
+    if (v->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
+        if (!*text || !strcmp(text, "null") || !strcmp(text, "~"))
+            return json_null();
+        if (!strcmp(text, "true") || !strcmp(text, "false"))
+            return json_boolean(*text == 't');
+        /* 007 and +1 are labels, not numbers */
+        bool label = text[0] == '+' || (text[0] == '0' && text[1] >= '0' && text[1] <= '9');
+        if (!label && parse_number(str_of(text), &x))
+            return x == floor(x) && fabs(x) < 9e15 ? json_integer((json_int_t)x) : json_real(x);
+    }
+    return json_string(text);
+}
+
+static json_t *map_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left) {
+    json_t *map = json_object();
+    for (yaml_node_pair_t *p = v->data.mapping.pairs.start; map && p < v->data.mapping.pairs.top;
+         p++) {
+        const char *key = walk_text(walk_node(w, p->key));
+        if (!key) {
+            walk_fault(w, v, "a key must be a plain word");
+            continue;
+        }
+        json_t *value = to_json(w, walk_node(w, p->value), depth + 1, left);
+        if (value && json_object_set_new(map, key, value) < 0)
+            w->no_memory = true;
+    }
+    return map;
+}
+
+static json_t *to_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left) {
+    if (!*left)
+        return NULL; /* said already */
+    if (!--*left) {
+        walk_fault(w, v, "holds more than %d values", OFFER_VALUES);
+        return NULL;
+    }
+    if (v->type == YAML_SCALAR_NODE)
+        return scalar_json(w, v);
+    if (depth > OFFER_DEPTH) {
+        walk_fault(w, v, "is nested deeper than %d levels", OFFER_DEPTH);
+        return NULL;
+    }
+    if (v->type == YAML_MAPPING_NODE)
+        return map_json(w, v, depth, left);
+    json_t *list = json_array();
+    for (yaml_node_item_t *i = v->data.sequence.items.start; list && i < v->data.sequence.items.top;
+         i++) {
+        json_t *value = to_json(w, walk_node(w, *i), depth + 1, left);
+        if (value && json_array_append_new(list, value) < 0)
+            w->no_memory = true;
+    }
+    return list;
+}
+
+void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    struct draft *d = draft;
+    if (v->type != YAML_MAPPING_NODE) {
+        walk_fault(w, v, "must be a group of keys, such as {kind: coupon, discount_percent: 10}");
+        return;
+    }
+    const yaml_node_t *kind = walk_find(w, v, "kind"),
+                      *percent = walk_find(w, v, "discount_percent"),
+                      *amount = walk_find(w, v, "discount_amount");
+    double discount = 0, off = 0;
+    if (!kind || !walk_text(kind) || !*walk_text(kind))
+        walk_fault(w, v, "needs a kind, such as coupon or message");
+    size_t mark = walk_enter(w, "discount_percent");
+    if (percent)
+        value_number(w, percent, 0, 100, &discount);
+    walk_leave(w, mark);
+    mark = walk_enter(w, "discount_amount");
+    if (amount)
+        value_number(w, amount, 0, 1e9, &off);
+    walk_leave(w, mark);
+    d->spec.discount = discount > 0 || off > 0;
+    size_t left = OFFER_VALUES;
+    json_t *offer = to_json(w, v, 0, &left);
+    d->offer = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
+    if (!d->offer)
+        w->no_memory |= w->n_faults == 0;
+    else
+        d->spec.offer = str_of(d->offer);
+    json_decref(offer);
+}

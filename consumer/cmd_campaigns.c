@@ -1,0 +1,138 @@
+#include <jansson.h>
+#include <stdio.h>
+
+#include "consumer/campaign_file.h"
+#include "consumer/cli.h"
+#include "consumer/log.h"
+#include "policy/spec.h"
+
+static void print_json(json_t *v) {
+    json_dumpf(v, stdout, JSON_INDENT(2));
+    putchar('\n');
+    json_decref(v);
+}
+
+static json_t *text_json(struct str s) {
+    return json_stringn(s.p, s.n);
+}
+
+static json_t *campaign_json(const struct policy_set *set, size_t i) {
+    const struct campaign_spec *c = policy_campaign_spec(set, i);
+    json_t *j = json_object();
+    json_object_set_new(j, "id", text_json(c->id));
+    json_object_set_new(j, "channel", text_json(c->channel));
+    json_object_set_new(j, "priority", json_integer(c->priority));
+    json_object_set_new(j, "trigger", json_string(trigger_kind_name(c->trigger.kind)));
+    json_object_set_new(j, "offer", json_loadb(c->offer.p, c->offer.n, 0, NULL));
+    json_object_set_new(j, "valid_for_ms", json_integer(c->valid_ms));
+    json_object_set_new(j, "budget_per_day",
+                        c->budget == UINT32_MAX ? json_null() : json_integer(c->budget));
+    json_object_set_new(j, "paused", json_boolean(c->paused));
+    json_object_set_new(j, "transactional", json_boolean(c->transactional));
+    return j;
+}
+
+static void list_json(const struct policy_set *set) {
+    json_t *all = json_array();
+    for (size_t i = 0; i < policy_campaigns(set); i++)
+        json_array_append_new(all, campaign_json(set, i));
+    print_json(all);
+}
+
+static void list_text(const struct policy_set *set) {
+    size_t wide = strlen("CAMPAIGN");
+    for (size_t i = 0; i < policy_campaigns(set); i++)
+        wide = MAX(wide, policy_campaign_id(set, i).n);
+    printf("%-*s  %8s  %-16s  %-10s  %10s  %s\n", (int)wide, "CAMPAIGN", "PRIORITY", "TRIGGER",
+           "CHANNEL", "BUDGET", "STATE");
+    for (size_t i = 0; i < policy_campaigns(set); i++) {
+        const struct campaign_spec *c = policy_campaign_spec(set, i);
+        char budget[16] = "-";
+        if (c->budget != UINT32_MAX)
+            snprintf(budget, sizeof budget, "%u/day", c->budget);
+        printf("%-*s  %8d  %-16s  %-10s  %10s  %s\n", (int)wide, c->id.p, c->priority,
+               trigger_kind_name(c->trigger.kind), c->channel.p, budget,
+               c->paused          ? "paused"
+               : c->transactional ? "transactional"
+                                  : "active");
+    }
+}
+
+static void faults_json(const char *path, const struct yaml_walk *w, size_t campaigns) {
+    json_t *j = json_object(), *faults = json_array();
+    for (size_t i = 0; i < w->n_faults; i++) {
+        json_t *f = json_object();
+        json_object_set_new(f, "line", json_integer(w->fault[i].line));
+        json_object_set_new(f, "key", json_string(w->fault[i].key));
+        json_object_set_new(f, "problem", json_string(w->fault[i].text));
+        json_array_append_new(faults, f);
+    }
+    json_object_set_new(j, "file", json_string(path));
+    json_object_set_new(j, "good", json_boolean(!w->n_faults));
+    json_object_set_new(j, "campaigns", json_integer((json_int_t)campaigns));
+    json_object_set_new(j, "faults", faults);
+    print_json(j);
+}
+
+/* Lists or checks; an exit code. */
+static int show(const struct config *cfg, const char *path, bool check, bool json) {
+    struct yaml_walk w = {0};
+    autofree(policy_set_free) struct policy_set *set = NULL;
+    int r = campaign_file_check(cfg, path, &w, &set);
+    if (r < 0 && !w.n_faults) {
+        fprintf(stderr, "beckon campaigns: %s: %s\n", log_q(path), strerror(-r));
+        walk_free(&w);
+        return r == -ENOENT ? EXIT_USAGE : EXIT_FAILED;
+    }
+    if (check && json)
+        faults_json(path, &w, set ? policy_campaigns(set) : 0);
+    else
+        campaign_faults_print(path, &w);
+    if (set && check && !json)
+        printf("%s: good, %zu campaign%s\n", path, policy_campaigns(set),
+               policy_campaigns(set) == 1 ? "" : "s");
+    else if (set && !check)
+        (json ? list_json : list_text)(set);
+    walk_free(&w);
+    return set ? EXIT_DONE : EXIT_USAGE;
+}
+
+int cmd_campaigns(int argc, char **argv) {
+    bool json = false;
+    const struct flag flags[] = {
+        {"json", FLAG_BOOL, &json, NULL, "one JSON value on standard output", 0, 0}};
+    const struct usage usage = {
+        .synopsis = "campaigns list|check [FILE] [--json]",
+        .text = "Lists the campaigns of a file in its order, or checks the file: every fault is "
+                "named at once "
+                "with its line, its key and what to write instead, and the exit code is 2. Without "
+                "FILE it is "
+                "policy.campaigns of the configuration. What each key means is told in "
+                "policy/README.md; "
+                "deploy/campaigns.yaml has an example of every kind.",
+        .examples = "  beckon campaigns check deploy/campaigns.yaml\n"
+                    "  beckon campaigns list --json | jq -r '.[] | select(.paused) | .id'\n",
+        .flags = flags,
+        .n_flags = ARRAY_LEN(flags),
+        .min_args = 1,
+        .max_args = 2,
+    };
+    struct flag_list args = {0};
+    autofree(config_free) struct config *cfg = NULL;
+    int r = cli_parse(&usage, argc, argv, &args, &cfg);
+    if (r)
+        return r - 1;
+    bool check = strcmp(args.v[0], "check") == 0, list = strcmp(args.v[0], "list") == 0;
+    const char *path = args.n > 1 ? args.v[1] : cfg->policy_campaigns;
+    if (!check && !list)
+        fprintf(stderr, "beckon campaigns: %s is neither list nor check\n", log_q(args.v[0]));
+    else if (!*path)
+        fprintf(stderr, "beckon campaigns: name a file, or set policy.campaigns\n");
+    r = (check || list) && *path ? show(cfg, path, check, json) : EXIT_USAGE;
+    flag_list_clear(&args);
+    if (fflush(stdout) != 0) {
+        perror("beckon campaigns");
+        return EXIT_FAILED;
+    }
+    return r;
+}
