@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "consumer/clock.h"
+#include "consumer/dump.h"
 #include "consumer/log.h"
 #include "consumer/redis.h"
 
@@ -16,9 +17,10 @@
  * now, `sent` and `acked` go back to the start and all is sent again in the same order: an older
  * list resent alone could overwrite a newer one.
  *
- * A list is replaced by MULTI, DEL, ZADD, PEXPIRE, EXEC. The transaction costs Redis less than a
- * tenth more than the bare three (a script costs a third more, a temporary key and RENAME about the
- * same); best first, because then each ZADD pair finds its place at the head. */
+ * A list is replaced by one RESTORE of it in Redis's own form where the server takes that form
+ * (tried after connecting), else by MULTI, DEL, ZADD, PEXPIRE, EXEC, best first, because then each
+ * pair finds its place at the head. Redis 7.0 needed 3 us for a list of 20 by RESTORE, 8 us by the
+ * transaction, which costs little more than its three commands bare; 24 us by a script. */
 
 enum { MARKER_US = 1000 * 1000 };
 
@@ -40,7 +42,9 @@ struct cache {
     const struct config *cfg;
     struct redis *redis;
     int64_t timeout_us;
-    struct buf out, key;
+    struct buf out, key, payload;
+    bool tried;    /* whether this server takes RESTORE; then: */
+    bool restores; /* it does */
     struct op *ops;
     size_t n_ops, cap_ops;
     size_t sent;      /* bytes of out */
@@ -91,6 +95,7 @@ void cache_free(struct cache *c) {
     redis_free(c->redis);
     buf_free(&c->out);
     buf_free(&c->key);
+    buf_free(&c->payload);
     free(c->ops);
     free(c);
 }
@@ -157,23 +162,43 @@ static int64_t score_of(float score, int64_t before) {
     return MIN(s, before - 1);
 }
 
+static bool put_restore(struct cache *c, struct str key, const struct dump_entry *e, size_t n) {
+    buf_reset(&c->payload);
+    if (!c->restores || !dump_zset(&c->payload, e, n) || c->payload.failed)
+        return false;
+    put_word(c, 5, STR("RESTORE"));
+    resp_str(&c->out, key);
+    resp_int(&c->out, c->cfg->redis_ttl);
+    resp_bulk(&c->out, c->payload.p, c->payload.n);
+    resp_str(&c->out, STR("REPLACE"));
+    op_end(c, OP_REPLACE, 1);
+    return true;
+}
+
 static void put_list(struct cache *c, const char *kind, struct str tag, const struct cache_entry *e,
                      size_t n) {
     struct str key = key_of(c, kind, tag);
+    struct dump_entry scored[TOP_MAX];
+    n = MIN(n, (size_t)TOP_MAX);
     if (n == 0) {
         put_del(c, key);
         op_end(c, OP_REPLACE, 1);
         return;
     }
+    int64_t score = INT64_MAX;
+    for (size_t i = 0; i < n; i++) {
+        score = score_of(e[i].score, score);
+        scored[i] = (struct dump_entry){e[i].item, score};
+    }
+    if (put_restore(c, key, scored, n))
+        return;
     put_word(c, 1, STR("MULTI"));
     put_del(c, key);
     put_word(c, 2 + 2 * n, STR("ZADD"));
     resp_str(&c->out, key);
-    int64_t score = INT64_MAX;
     for (size_t i = 0; i < n; i++) {
-        score = score_of(e[i].score, score);
-        resp_int(&c->out, score);
-        resp_str(&c->out, e[i].item);
+        resp_int(&c->out, scored[i].score);
+        resp_str(&c->out, scored[i].member);
     }
     put_expire(c, key);
     put_word(c, 1, STR("EXEC"));
@@ -253,12 +278,16 @@ static void again_without_key(struct cache *c, size_t i) {
         c->ops[c->n_ops - 1].second_try = true;
 }
 
-static void put_marker(struct cache *c) {
-    buf_reset(&c->key);
-    cache_key(&c->key, c->cfg->redis_prefix, "marker", str_of(c->cfg->app_instance));
+static struct str marker_key(struct cache *c, const char *more) {
+    key_of(c, "marker", str_of(c->cfg->app_instance));
     buf_put(&c->key, ":", 1);
     buf_put(&c->key, c->token, strlen(c->token));
-    struct str key = {(const char *)c->key.p, c->key.n};
+    buf_put(&c->key, more, strlen(more));
+    return (struct str){(const char *)c->key.p, c->key.n};
+}
+
+static void put_marker(struct cache *c) {
+    struct str key = marker_key(c, "");
     put_word(c, 2, STR("GET"));
     resp_str(&c->out, key);
     put_word(c, 5, STR("SET"));
@@ -421,15 +450,47 @@ static int settle(struct cache *c) {
     return 0;
 }
 
+/* After connecting, before anything else is on its way: does this server take a list in its own
+ * form? 0, or -EAGAIN: it cannot say now. */
+static int try_restore(struct cache *c, int64_t deadline_us) {
+    c->restores = false;
+    buf_reset(&c->payload);
+    struct str key = marker_key(c, ":try");
+    const struct dump_entry e[] = {{STR("beckon"), 1000}, {STR("17"), -1}};
+    if (!dump_zset(&c->payload, e, ARRAY_LEN(e)) || c->payload.failed || c->key.failed)
+        return 0;
+    /* Expired long ago: it is looked at, but nothing is stored. */
+    struct str payload = {(const char *)c->payload.p, c->payload.n};
+    struct str args[] = {STR("RESTORE"), key, STR("1"), payload, STR("REPLACE"), STR("ABSTTL")};
+    redisReply *reply = redis_call(c->redis, deadline_us, ARRAY_LEN(args), args);
+    if (!reply)
+        return -EAGAIN;
+    struct str text = {reply->str ? reply->str : "", reply->str ? reply->len : 0};
+    bool error = reply->type == REDIS_REPLY_ERROR;
+    int rc = 0;
+    if (error && reply_fate(text) == REPLY_WAIT) {
+        redis_postpone(c->redis, text.p);
+        rc = -EAGAIN;
+    } else {
+        c->tried = true;
+        c->restores = !error;
+        log_debug("redis-lists", "written_by=%s", error ? "transactions" : "restore");
+    }
+    freeReplyObject(reply);
+    return rc;
+}
+
 static int pump(struct cache *c, enum until until, int64_t deadline_us) {
     if (clock_mono_us() < redis_retry_us(c->redis))
         return -EAGAIN;
     if (!redis_up(c->redis)) {
         if (redis_ready(c->redis, deadline_us) < 0)
             return broken(c);
+        c->tried = false;
         put_marker(c); /* the first thing to know */
-        c->moved_us = clock_mono_us();
     }
+    if (!c->tried && try_restore(c, deadline_us) < 0)
+        return broken(c);
     if (!c->n_ops)
         return 0;
     if (c->sent == op_begin(c, c->acked))

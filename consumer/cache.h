@@ -35,8 +35,8 @@ struct cache_entry {
     float score;
 };
 
-/* Best first, no item twice. Replaced whole, in a transaction: a reader sees the old or the
- * new list. n = 0 deletes it. */
+/* Best first, no item twice, TOP_MAX at most. Replaced whole at once: a reader sees the old or
+ * the new list. n = 0 deletes it. */
 void cache_top(struct cache *c, struct str user, const struct cache_entry *e, size_t n);
 void cache_similar(struct cache *c, struct str item, const struct cache_entry *e, size_t n);
 void cache_trending(struct cache *c, const struct cache_entry *e, size_t n);

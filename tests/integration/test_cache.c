@@ -1,6 +1,7 @@
 #include "consumer/cache.h"
 
 #include <criterion/criterion.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "consumer/log.h"
@@ -15,6 +16,7 @@ struct fixture {
     redisContext *eye;
 };
 
+/* `option`: NULL for none. */
 static void set_up(struct fixture *f, const char *option) {
     log_set_level(LOG_ERROR);
     f->server = redis_server_start();
@@ -115,6 +117,72 @@ Test(cache, lists_are_replaced_whole_and_keep_their_order) {
     cache_top(f.cache, STR("u1"), NULL, 0);
     cr_assert_eq(cache_wait(f.cache), 0);
     cr_assert_eq(ask_integer(&f, "EXISTS beckon:top:{u1}"), 0);
+    tear_down(&f);
+}
+
+/* Ids as long and lists as long as they get, numbers that look like numbers, and repetitions: by
+ * RESTORE where it goes, by a transaction where it does not or where the server refuses it. */
+static void expect_written_and_read_back(struct fixture *f) {
+    struct rng r;
+    rng_seed(&r, 5);
+    for (int round = 0; round < 200; round++) {
+        static char id[TOP_MAX][200];
+        struct cache_entry e[TOP_MAX];
+        size_t n = 1 + rng_below(&r, round % 10 ? 20 : TOP_MAX);
+        float score = 1e6f;
+        for (size_t i = 0; i < n; i++) {
+            size_t len = round % 3 ? 0 : rng_below(&r, round % 2 ? 64 : 190);
+            int k = snprintf(id[i], sizeof id[i], round % 5 ? "%zu" : "-%zu",
+                             i + 256 * (((size_t)1 << 5 * (i % 9)) - 1));
+            k += i % 9 ? 0 : snprintf(id[i] + k, 8, "x%zu", i);
+            memset(id[i] + k, 'a', len > (size_t)k ? len - (size_t)k : 0);
+            e[i] = (struct cache_entry){{id[i], MAX(len, (size_t)k)}, score};
+            score -= (float)rng_below(&r, 1u << rng_below(&r, 21)) / 1000;
+        }
+        cache_top(f->cache, STR("u"), e, n);
+        cr_assert_eq(cache_wait(f->cache), 0, "%s", cache_error(f->cache));
+        redisReply *list = ask(f, "ZREVRANGE beckon:top:{u} 0 -1 WITHSCORES");
+        cr_assert_eq(list->elements, 2 * n, "round %d", round);
+        for (size_t i = 0; i < n; i++) {
+            struct str got = {list->element[2 * i]->str, list->element[2 * i]->len};
+            cr_assert(str_eq(got, e[i].item), "round %d, entry %zu", round, i);
+            cr_assert(fabs(atof(list->element[2 * i + 1]->str) - e[i].score * 1000) < 300);
+            redisReply *rank = ask(f, "ZREVRANK beckon:top:{u} %b", got.p, got.n);
+            cr_assert_eq(rank->integer, i);
+            freeReplyObject(rank);
+        }
+        freeReplyObject(list);
+        cr_assert(ask_integer(f, "PTTL beckon:top:{u}") > 0);
+    }
+    struct cache_stats s;
+    cache_stats(f->cache, &s);
+    cr_assert_eq(s.refused, 0);
+}
+
+Test(cache, lists_of_all_shapes_come_back_as_they_were) {
+    struct fixture f;
+    set_up(&f, NULL);
+    freeReplyObject(ask(&f, "CONFIG SET sanitize-dump-payload yes"));
+    expect_written_and_read_back(&f);
+    tear_down(&f);
+}
+
+Test(cache, lists_of_all_shapes_come_back_from_a_server_that_takes_no_payloads) {
+    struct fixture f;
+    set_up(&f, NULL);
+    freeReplyObject(ask(&f, "ACL SETUSER default -restore"));
+    expect_written_and_read_back(&f);
+    tear_down(&f);
+}
+
+Test(cache, an_item_that_is_there_twice_is_written_once) {
+    struct fixture f;
+    set_up(&f, NULL);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    struct cache_entry e[] = {{STR("a"), 3}, {STR("b"), 2}, {STR("a"), 1}};
+    cache_top(f.cache, STR("u1"), e, 3);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    expect_list(&f, "beckon:top:{u1}", "b:2000 a:1000");
     tear_down(&f);
 }
 
@@ -340,6 +408,7 @@ Test(cache, a_hanging_redis_holds_nobody_longer_than_the_timeout) {
 Test(cache, a_read_only_replica_is_waited_for) {
     struct fixture f;
     set_up(&f, NULL);
+    cr_assert_eq(cache_wait(f.cache), 0);
     freeReplyObject(ask(&f, "REPLICAOF 127.0.0.1 1")); /* nobody there: the role is enough */
     put_one(&f, "u1", "a", 1);
     cr_assert_eq(cache_wait(f.cache), -EAGAIN);
@@ -374,7 +443,7 @@ Test(cache, keys_of_others_give_way) {
 Test(cache, what_redis_refuses_for_good_is_counted_and_passed_over) {
     struct fixture f;
     set_up(&f, NULL);
-    freeReplyObject(ask(&f, "ACL SETUSER default -zadd"));
+    freeReplyObject(ask(&f, "ACL SETUSER default -zadd -restore"));
     log_set_level(LOG_ERROR);
     struct key_value kv[] = {{"sent", "3", 0}};
     put_one(&f, "u1", "a", 1);
