@@ -71,8 +71,8 @@ struct rng {
 
 void rng_seed(struct rng *r, uint64_t seed); /* splitmix64 expansion */
 uint64_t rng_u64(struct rng *r);
-uint32_t rng_below(struct rng *r, uint32_t n); /* uniform in [0, n), n > 0, unbiased (Lemire 2019) */
-double rng_unit(struct rng *r);                /* uniform in [0, 1), 53 bits */
+uint32_t rng_below(struct rng *r, uint32_t n); /* in [0, n), n > 0, unbiased (Lemire 2019) */
+double rng_unit(struct rng *r);                /* in [0, 1), 53 bits */
 double rng_normal(struct rng *r);              /* standard normal (Marsaglia polar) */
 
 /* A growing byte buffer; `n` bytes used. Zero-initialised is empty. Appending

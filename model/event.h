@@ -40,9 +40,9 @@ struct event_ctx {
 /* Strings are borrowed from the message or the decoder's arena: valid until the
  * batch they came with is released. Empty strings mean "absent". */
 struct event {
-    struct str id;       /* event id; never empty after decoding (derived from the origin when absent) */
-    struct str user;     /* never empty */
-    struct str item;     /* empty: none */
+    struct str id;   /* never empty after decoding (derived from the origin when absent) */
+    struct str user; /* never empty */
+    struct str item; /* empty: none */
     struct str session;
     struct str query;
     struct str decision; /* decision id this event answers */
@@ -51,7 +51,7 @@ struct event {
     double dwell_ms;     /* NAN: absent */
     uint8_t type;        /* enum event_type or a custom id below EV_MAX */
     uint8_t n_ctx;
-    struct event_ctx ctx[EVENT_CTX_MAX]; /* context map: device, country, tz, channel, quantity, … */
+    struct event_ctx ctx[EVENT_CTX_MAX]; /* device, country, tz, channel, quantity, … */
 };
 
 /* The value of a context key, or an empty string. */
@@ -84,6 +84,6 @@ struct item_info {
     double price;  /* NAN: unknown */
     double margin; /* share of the price, NAN: unknown */
     bool available;
-    bool deleted; /* tombstone: only id is set */
+    bool deleted;   /* tombstone: only id is set */
     uint32_t flags; /* enum item_flags */
 };
