@@ -39,14 +39,19 @@ static float step_size(struct learner *l, float *acc, float norm2, uint32_t widt
     return rate / (sqrtf(a) + ADAGRAD_EPS);
 }
 
-/* w = (1 - step·l2)·w - step·c·g, unless it would leave the finite world. */
+/* What a touched row keeps of itself. The decay is apart from the adaptive step (Loshchilov
+ * and Hutter 2019): a row with a small accumulator would lose everything at once. */
+static float keep_of(const struct learner *l, float rate) {
+    return fmaxf(1 - rate * l->m->c.learning_rate * l->m->c.l2, 0);
+}
+
+/* w = keep·w - step·c·g, unless it would leave the finite world. */
 static void row_step(struct learner *l, float *w, float *acc, float c, const float *g, float g2,
                      uint32_t n, float rate) {
     float step = step_size(l, acc, c * c * g2, n, rate);
     if (step == 0)
         return;
-    float keep = 1 - step * l->m->c.l2, a = -step * c;
-    keep = fmaxf(keep, 0);
+    float keep = keep_of(l, rate), a = -step * c;
     float len = sqrtf(l->k->dot(n, w, w)) * keep + fabsf(a) * sqrtf(g2);
     if (!(len < NORM_MAX)) {
         l->stats.nan_guarded++;
@@ -56,8 +61,8 @@ static void row_step(struct learner *l, float *w, float *acc, float c, const flo
 }
 
 static void bias_step(struct learner *l, float *b, float *acc, float c) {
-    float step = step_size(l, acc, c * c, 1, 1), old = load_relaxed(b);
-    float now = old - step * (c + l->m->c.l2 * old);
+    float step = step_size(l, acc, c * c, 1, 1);
+    float now = keep_of(l, 1) * load_relaxed(b) - step * c;
     if (fabsf(now) < NORM_MAX)
         store_relaxed(b, now);
     else
@@ -103,7 +108,7 @@ static void map_step(struct learner *l, const float *u, float pull2, float u2) {
     struct model *m = l->m;
     uint32_t d = m->c.dim;
     float step = step_size(l, &m->phi_acc, pull2 * u2, d * d, MAP_RATE);
-    float keep = fmaxf(1 - step * m->c.l2, 0);
+    float keep = keep_of(l, MAP_RATE);
     if (!(step * sqrtf(pull2 * u2) < NORM_MAX))
         return;
     l->k->rank1(d, d, -step, l->pull, u, keep, m->phi);
@@ -154,7 +159,7 @@ static void proj_step(struct learner *l, const uint32_t *item, uint32_t n, float
     float step = step_size(l, &t->proj_acc, mapped2 * sum2, t->dim * t->n_dense, PROJ_RATE);
     if (step == 0 || !(step * sqrtf(mapped2 * sum2) < NORM_MAX))
         return;
-    float keep = fmaxf(1 - step * l->m->c.l2, 0);
+    float keep = keep_of(l, PROJ_RATE);
     l->k->rank1(t->dim, t->n_dense, -step, l->mapped, l->dense, keep, t->proj);
     for (uint32_t i = 0; i < n; i++) {
         if (!t->hot[item[i]].has_dense)
