@@ -102,7 +102,7 @@ void profile_words(const struct model *m, const struct user *u, int64_t now_ms,
     };
     const struct profile *p = &u->prof;
     struct writer w = {.put = put, .ctx = ctx};
-    put_time(&w, "first_seen", p->first_ms);
+    put_time(&w, "first_seen", (int64_t)p->first_s * 1000);
     put_time(&w, "last_seen", p->last_ms);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         put_number(&w, numbers[i].name, profile_value(p, numbers[i].field, now_ms));

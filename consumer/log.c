@@ -13,6 +13,7 @@ enum { LINE_MAX_BYTES = 4096, SHOWN_MAX = 200, QUOTED = 4 };
 
 static _Atomic int level_now = LOG_INFO;
 static _Atomic int fd_now = STDERR_FILENO;
+static atomic_bool bar_shown;
 
 void log_set_level(enum log_level l) {
     atomic_store_explicit(&level_now, (int)l, memory_order_relaxed);
@@ -24,6 +25,10 @@ enum log_level log_level(void) {
 
 void log_set_fd(int fd) {
     atomic_store_explicit(&fd_now, fd, memory_order_relaxed);
+}
+
+void log_over_bar(void) {
+    atomic_store_explicit(&bar_shown, true, memory_order_relaxed);
 }
 
 static const char *level_name(enum log_level l) {
@@ -49,7 +54,7 @@ void log_line(enum log_level l, const char *event, const char *fmt, ...) {
     struct tm tm;
     gmtime_r(&s, &tm);
     size_t n = strftime(line, sizeof line, "%Y-%m-%dT%H:%M:%S", &tm);
-    const size_t room = sizeof line - 1; /* one byte for the newline */
+    const size_t room = sizeof line - 8; /* for the newline and erasing a bar */
     int k = snprintf(line + n, room - n, ".%03dZ %s %s ", (int)(now % 1000), level_name(l), event);
     n = MIN(n + (k > 0 ? (size_t)k : 0), room - 1);
     va_list ap;
@@ -68,8 +73,15 @@ void log_line(enum log_level l, const char *event, const char *fmt, ...) {
     while (end && line[end - 1] == ' ')
         end--;
     line[end++] = '\n';
+    int fd = atomic_load_explicit(&fd_now, memory_order_relaxed);
+    if (fd == STDERR_FILENO && atomic_exchange_explicit(&bar_shown, false, memory_order_relaxed)) {
+        static const char clear[] = "\r\033[K";
+        memmove(line + sizeof clear - 1, line, end);
+        memcpy(line, clear, sizeof clear - 1);
+        end += sizeof clear - 1;
+    }
     /* One write, so that lines of several threads do not mix. */
-    ssize_t done = write(atomic_load_explicit(&fd_now, memory_order_relaxed), line, end);
+    ssize_t done = write(fd, line, end);
     (void)done; /* nowhere left to complain */
 }
 

@@ -9,6 +9,8 @@ void log_set_level(enum log_level l);
 enum log_level log_level(void);
 /* Where lines go instead of stderr, for a command that draws on the terminal; never closed here. */
 void log_set_fd(int fd);
+/* A progress bar stands in the terminal's last line: the next log line goes over it. */
+void log_over_bar(void);
 
 /* log_info("restored", "partition=%d users=%zu", p, n) prints
  *   2026-01-02T03:04:05.678Z info restored partition=3 users=17

@@ -290,6 +290,17 @@ static const char *raw_value(const struct config *c, const char *key, const char
     return value;
 }
 
+/* A URL's password masked, in memory of the caller's; NULL: there is none. */
+static char *masked_url(const char *value) {
+    const char *host = strstr(value, "://");
+    const char *at = host ? strrchr(host + 3, '@') : NULL;
+    const char *colon = at ? memchr(host + 3, ':', (size_t)(at - host - 3)) : NULL;
+    char *masked = NULL;
+    if (colon && asprintf(&masked, "%.*s" MASKED "%s", (int)(colon + 1 - value), value, at) < 0)
+        return NULL;
+    return masked;
+}
+
 /* Help text as comment lines of at most 96 columns. */
 static void print_comment(const char *text, const char *indent, FILE *to) {
     const size_t width = 96 - strlen(indent);
@@ -334,7 +345,9 @@ static void print_section(const struct config *c, const struct option_section *s
             print_option_comment(o, to);
         fprintf(to, "  %s: ", o->key + n + 1);
         if (o->kind == OPTION_STR) {
-            print_quoted(raw_value(c, o->key, *(char **)field_of(o, c)), to);
+            const char *plain = *(char **)field_of(o, c), *value = raw_value(c, o->key, plain);
+            autofree(free) char *masked = value == plain ? masked_url(value) : NULL;
+            print_quoted(masked ? masked : value, to);
         } else {
             char value[VALUE_MAX];
             option_format(o, c, value);

@@ -50,8 +50,8 @@ DEFINE_CLEANUP(struct config, config_free)
 
 /* Prints the effective configuration as a YAML file that config_load reads back;
  * with `comments`, each key with its help, bounds and default (the sample file).
- * Values of kafka properties that hold secrets are printed as ****, which config_load
- * refuses; ${file:/path} and ${env:NAME} are printed as they were written. */
+ * Values of kafka properties that hold secrets, and passwords in URLs, are printed as ****, which
+ * config_load refuses; ${file:/path} and ${env:NAME} are printed as they were written. */
 #include <stdio.h>
 void config_print(const struct config *c, bool comments, FILE *to);
 

@@ -58,6 +58,15 @@ static void fault_at(struct loader *l, int line, const char *key, const char *fm
     va_end(ap);
 }
 
+static void note_at(struct loader *l, int line, const char *key, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
+static void note_at(struct loader *l, int line, const char *key, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    say_at(l, line, key, fmt, ap);
+    va_end(ap);
+}
+
 static int find_option(const char *key) {
     for (size_t i = 0; i < n_options; i++)
         if (strcmp(options[i].key, key) == 0)
@@ -187,6 +196,12 @@ static void set_option(struct loader *l, int line, size_t i, const char *text) {
         if (resolve(l, line, options[i].key, text, &value) < 0)
             return;
         text = value;
+        if (strstr(text, "://") && strstr(text, ":" MASKED "@")) {
+            fault_at(
+                l, line, options[i].key,
+                "its password is masked; write it, or the whole as ${file:/path} or ${env:NAME}");
+            return;
+        }
     }
     int r = option_set(&options[i], l->c, text, why, sizeof why);
     if (r == -ENOMEM)
@@ -303,6 +318,16 @@ static bool type_name_ok(const char *s) {
     return n >= 1 && n <= 64 && strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-_.") == n;
 }
 
+/* A mistyped name silently defines a custom type, and the weight meant never arrives. */
+static void note_typo(struct loader *l, int line, const char *full, const char *name) {
+    struct nearest near = {.word = name};
+    for (uint8_t i = 0; i < EV_BUILTIN; i++)
+        nearest_offer(&near, config_event_name(l->c, i));
+    if (near.best)
+        note_at(l, line, full, "note: defines a custom type; did you mean the built-in %s?",
+                near.best);
+}
+
 static void set_event(struct loader *l, int line, const char *full, const char *text) {
     struct config *c = l->c;
     const char *name = full + strlen("events.");
@@ -326,6 +351,7 @@ static void set_event(struct loader *l, int line, const char *full, const char *
                      EV_MAX - EV_BUILTIN);
             return;
         }
+        note_typo(l, line, full, name);
         type = (uint8_t)(EV_BUILTIN + c->n_custom);
         if (!(c->custom_name[c->n_custom] = strdup(name))) {
             l->no_memory = true;

@@ -5,6 +5,7 @@
 
 #include "consumer/cli.h"
 #include "consumer/clock.h"
+#include "consumer/log.h"
 
 enum { REDRAW_US = 100000, LINE_US = 5000000, BAR = 24 };
 
@@ -63,10 +64,12 @@ static void draw(const struct progress *p, uint64_t done, uint64_t count, int64_
     if (n < sizeof line && extra && *extra)
         n += (size_t)snprintf(line + n, sizeof line - n, "  %s", extra);
     n = MIN(n, sizeof line - 1);
-    if (bar)
+    if (bar) {
         fprintf(stderr, "\r%.*s\033[K", (int)MIN(n, terminal_width() - 1), line);
-    else
+        log_over_bar();
+    } else {
         fprintf(stderr, "%.*s\n", (int)n, line);
+    }
 }
 
 void progress_show(struct progress *p, uint64_t done, uint64_t count, const char *extra) {

@@ -113,21 +113,21 @@ int model_item_restore(struct model *m, struct str key, const void *p, size_t n)
 
 /* ---- users ---------------------------------------------------------------- */
 
-/* One user of a shard. Address stable until evicted. */
+/* One user of a shard. Address stable until evicted. 128 bytes before the embedding. */
 struct user {
     struct str id; /* owned by the shard */
-    uint32_t row;
-    float *emb; /* float[dim], 64-byte aligned, owned by the shard */
-    float acc;  /* AdaGrad accumulator of the row */
-    float bias; /* only learned with LOSS_SQUARED */
     struct profile prof;
     void *ext;                  /* the policy's state of this user; see shard_set_ext_free */
     uint64_t list_hash;         /* of the list last written to the cache; 0: none */
     int64_t profile_written_ms; /* when the profile was last written to the cache */
     int64_t due_ms;             /* earliest timer, INT64_MAX: none; kept by the caller */
-    uint32_t timer_slot;        /* caller's: place among the timers, 0: none */
-    uint32_t batch_mark;        /* caller's: last batch that touched this user */
-    bool dirty;                 /* caller's: differs from what is durable */
+    uint32_t row;
+    uint32_t timer_slot; /* caller's: place among the timers, 0: none */
+    uint32_t batch_mark; /* caller's: last batch that touched this user */
+    float acc;           /* AdaGrad accumulator of the row */
+    float bias;          /* only learned with LOSS_SQUARED */
+    bool dirty;          /* caller's: differs from what is durable */
+    _Alignas(64) float emb[]; /* float[dim] */
 };
 
 int shard_new(const struct model *m, struct shard **ret);

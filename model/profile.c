@@ -25,6 +25,10 @@ static uint32_t clamp_u32(int64_t v) {
     return v < 0 ? 0 : v > UINT32_MAX ? UINT32_MAX : (uint32_t)v;
 }
 
+static uint32_t seconds_of(int64_t t) {
+    return clamp_u32(t / 1000);
+}
+
 static void count_u16(uint16_t *n) {
     if (*n < UINT16_MAX)
         ++*n;
@@ -169,15 +173,16 @@ static bool observe_session(struct profile *p, const struct event *e) {
     return true;
 }
 
-static void observe_time(struct profile *p, int64_t t) {
+static void observe_time(struct profile *p, int64_t t, uint32_t time_s) {
     if (p->events == 0) {
-        p->first_ms = p->last_ms = t;
+        p->last_ms = t;
+        p->first_s = time_s;
     } else if (t >= p->last_ms) {
-        p->prev_ms = p->last_ms;
+        p->prev_s = seconds_of(p->last_ms);
         p->last_ms = t;
     } else {
-        p->first_ms = MIN(p->first_ms, t);
-        p->prev_ms = MAX(p->prev_ms, t);
+        p->first_s = MIN(p->first_s, time_s);
+        p->prev_s = MAX(p->prev_s, time_s);
     }
     if (p->events < UINT32_MAX)
         p->events++;
@@ -362,7 +367,7 @@ enum learn_result profile_observe(struct profile *p, const struct event *e, uint
                                   float interest, const struct profile_params *params,
                                   struct profile_change *ret) {
     uint32_t fingerprint = (uint32_t)event_hash, minute = clamp_u32(e->time_ms / MINUTE_MS);
-    uint32_t time_s = clamp_u32(e->time_ms / 1000);
+    uint32_t time_s = seconds_of(e->time_ms);
     if (is_duplicate(p, fingerprint))
         return LEARN_DUPLICATE;
     enum learn_result r = check_rate(p, minute, params);
@@ -374,7 +379,7 @@ enum learn_result profile_observe(struct profile *p, const struct event *e, uint
     price = known_amount(price);
     remember_event(p, fingerprint);
     change.new_session = observe_session(p, e);
-    observe_time(p, e->time_ms);
+    observe_time(p, e->time_ms, time_s);
     if (e->type < EV_MAX)
         count_type(p, e->type);
     observe_dwell(p, e->dwell_ms, late);

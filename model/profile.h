@@ -55,8 +55,10 @@ struct recent_item {
 /* Times are event times. Late events never move last_ms back: they count, but
  * with the weight their age leaves them. */
 struct profile {
-    int64_t first_ms, last_ms, prev_ms; /* prev_ms: the event before the last (0: none) */
-    struct profile_more *more;          /* the variable part, owned; see profile_more.h */
+    int64_t last_ms;
+    struct profile_more *more; /* the variable part, owned; see profile_more.h */
+    uint32_t first_s;          /* Unix seconds of the first event */
+    uint32_t prev_s;           /* of the event before the last, 0: none */
     uint32_t events;
     float avg_price;         /* NAN: unknown */
     float price_weight;      /* decayed number of prices behind avg_price */

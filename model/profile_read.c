@@ -39,7 +39,7 @@ static double days_since_seen(const struct profile *p, int64_t now_ms) {
         return NAN;
     if (now_ms > p->last_ms)
         return days(p->last_ms, now_ms);
-    return p->events > 1 ? days(p->prev_ms, now_ms) : NAN;
+    return p->events > 1 ? days((int64_t)p->prev_s * 1000, now_ms) : NAN;
 }
 
 static double days_since_purchase(const struct profile *p, int64_t now_ms) {
@@ -97,7 +97,7 @@ double profile_value(const struct profile *p, enum profile_field f, int64_t now_
     case PF_LAST_SCORE:
         return extra_f32(p, PX_SCORE);
     case PF_DAYS_KNOWN:
-        return p->events ? days(p->first_ms, now_ms) : NAN;
+        return p->events ? days((int64_t)p->first_s * 1000, now_ms) : NAN;
     case PF_DAYS_SINCE_SEEN:
         return days_since_seen(p, now_ms);
     case PF_DAYS_SINCE_PURCHASE:

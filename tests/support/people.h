@@ -8,9 +8,8 @@
 #include <stdio.h>
 
 static inline struct user *person_new(const struct model *m, const char *id) {
-    struct user *u = calloc(1, sizeof *u);
-    u->id = str_of(strdup(id));
-    u->emb = aligned_alloc(64, (m->c.dim * sizeof(float) + 63) / 64 * 64);
+    struct user *u = aligned_alloc(64, (sizeof *u + m->c.dim * sizeof(float) + 63) / 64 * 64);
+    *u = (struct user){.id = str_of(strdup(id))};
     user_init(m, u->id, u->emb);
     profile_init(&u->prof);
     return u;
@@ -19,7 +18,6 @@ static inline struct user *person_new(const struct model *m, const char *id) {
 static inline void person_free(struct user *u) {
     profile_done(&u->prof);
     free((char *)(uintptr_t)u->id.p);
-    free(u->emb);
     free(u);
 }
 

@@ -25,6 +25,15 @@ static struct config *good_with(char *override) {
     return c;
 }
 
+static char *printed(const struct config *c, bool comments) {
+    char *out = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&out, &n);
+    config_print(c, comments, f);
+    fclose(f);
+    return out;
+}
+
 #define has_fault(text, line)                                                                      \
     do {                                                                                           \
         struct config *none_ = NULL;                                                               \
@@ -216,6 +225,17 @@ Test(options, custom_event_types_get_the_ids_behind_the_built_in_ones) {
     config_free(c);
 }
 
+Test(options, a_custom_type_close_to_a_built_in_one_is_noted) {
+    struct config *c = good("events:\n  purchse: 9\n  add_to_cart: 1\n  like: 1\n");
+    cr_assert_str_eq(
+        faults,
+        "t.yaml:2: events.purchse: note: defines a custom type; did you mean the built-in "
+        "purchase?\nt.yaml:3: events.add_to_cart: note: defines a custom type; did you mean "
+        "the built-in add-to-cart?\n");
+    cr_assert_eq(c->n_custom, 3);
+    config_free(c);
+}
+
 Test(options, bad_event_types_are_faults) {
     has_fault("events:\n  view: much\n",
               "t.yaml:2: events.view: found much, allowed is a number from -1000 to 1000");
@@ -239,11 +259,7 @@ Test(options, texts_may_stand_in_files_and_in_the_environment) {
     struct config *c = good(text);
     cr_assert_str_eq(c->app_name, "shop");
     cr_assert_str_eq(c->kafka[0].value, "hush hush");
-    char *out = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&out, &n);
-    config_print(c, false, f);
-    fclose(f);
+    char *out = printed(c, false);
     cr_assert_not_null(strstr(out, "name: \"${env:BECKON_TEST_NAME}\"\n"));
     cr_assert_not_null(strstr(out, "sasl.password: \"${file:/tmp/beckon-options-"));
     cr_assert_null(strstr(out, "hush"));
@@ -260,26 +276,20 @@ Test(options, texts_may_stand_in_files_and_in_the_environment) {
 Test(options, secrets_are_masked_and_a_mask_is_no_secret) {
     struct config *c =
         good("kafka:\n  sasl.password: hush\n  ssl.key.password: hush\n  sasl.username: me\n");
-    char *out = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&out, &n);
-    config_print(c, false, f);
-    fclose(f);
+    char *out = printed(c, false);
     cr_assert_null(strstr(out, "hush"));
     cr_assert_not_null(strstr(out, "sasl.password: \"****\"\n"));
     cr_assert_not_null(strstr(out, "sasl.username: \"me\"\n"));
     free(out);
     config_free(c);
+    c = good("topics: {registry: 'http://me:hush@host:8081/x'}\n");
+    out = printed(c, false);
+    cr_assert_not_null(strstr(out, "registry: \"http://me:****@host:8081/x\"\n"), "%s", out);
+    free(out);
+    config_free(c);
+    has_fault("topics:\n  registry: http://me:****@host\n",
+              "t.yaml:2: topics.registry: its password is masked");
     has_fault("kafka:\n  sasl.password: '****'\n", "t.yaml:2: kafka.sasl.password: is masked");
-}
-
-static char *printed(const struct config *c, bool comments) {
-    char *out = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&out, &n);
-    config_print(c, comments, f);
-    fclose(f);
-    return out;
 }
 
 Test(options, what_is_printed_reads_back_the_same) {
