@@ -46,7 +46,7 @@ static inline enum wire_status wire_take(struct wire *w, size_t n, struct str *r
 
 /* A string or bytes: length, then so many bytes. */
 static inline enum wire_status wire_bytes(struct wire *w, struct str *ret) {
-    int64_t n;
+    int64_t n = 0;
     enum wire_status st = wire_long(w, &n);
     if (st)
         return st;
@@ -81,7 +81,7 @@ static inline enum wire_status wire_double(struct wire *w, double *ret) {
 
 static inline enum wire_status wire_branch(struct wire *w, const struct schema_node *u,
                                            size_t *ret) {
-    int64_t i;
+    int64_t i = 0;
     enum wire_status st = wire_long(w, &i);
     *ret = (size_t)i;
     return st ? st : i < 0 || (uint64_t)i >= u->n ? WIRE_MALFORMED : WIRE_OK;
