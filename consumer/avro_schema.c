@@ -296,6 +296,14 @@ static uint32_t measure(struct schema_node *node) {
     }
 }
 
+/* What follows the first `n` bytes and the blanks after them. */
+static struct str behind(struct str s, size_t n) {
+    n = MIN(n, s.n);
+    while (n < s.n && strchr(" \t\r\n", s.p[n]) && s.p[n])
+        n++;
+    return (struct str){s.p + n, s.n - n};
+}
+
 int schema_parse(struct str text, char err[160], struct schema **ret) {
     json_error_t jerr;
     struct arena arena = {0};
@@ -303,15 +311,22 @@ int schema_parse(struct str text, char err[160], struct schema **ret) {
         snprintf(err, 160, "longer than %d bytes", SCHEMA_TEXT_MAX);
         return -EINVAL;
     }
-    json_t *j = json_loadb(text.n ? text.p : "", text.n, JSON_DECODE_ANY, &jerr);
-    if (!j) {
-        snprintf(err, 160, "line %d: %.120s", jerr.line, jerr.text);
-        return -EINVAL;
-    }
     struct parser p = {.arena = &arena, .err = err};
-    struct schema_node *root = parse(&p, j, (struct str){"", 0}, 0);
-    json_decref(j);
+    struct schema_node *root = NULL;
+    do {
+        json_t *j = json_loadb(text.n ? text.p : "", text.n,
+                               JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &jerr);
+        if (!j) {
+            fail(&p, -EINVAL, "line %d: %.120s", jerr.line, jerr.text);
+            break;
+        }
+        root = parse(&p, j, (struct str){"", 0}, 0);
+        json_decref(j);
+        text = behind(text, (size_t)jerr.position);
+    } while (root && text.n);
     free(p.named);
+    if (p.rc)
+        root = NULL;
     struct schema *s = root ? calloc(1, sizeof *s) : NULL;
     if (!s) {
         arena_free(&arena);

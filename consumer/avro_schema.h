@@ -43,7 +43,8 @@ struct schema {
 
 enum { SCHEMA_TEXT_MAX = 1 << 20, SCHEMA_DEPTH_MAX = 64, SCHEMA_NODES_MAX = 20000 };
 
-/* 0; -EINVAL with a line in `err` for people; -ENOMEM. */
+/* Several schemas may follow one another: the last one is meant, those before it define names
+ * that it uses. 0; -EINVAL with a line in `err` for people; -ENOMEM. */
 int schema_parse(struct str text, char err[160], struct schema **ret);
 void schema_free(struct schema *s);
 DEFINE_CLEANUP(struct schema, schema_free)

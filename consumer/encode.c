@@ -4,7 +4,9 @@
 #include <stdio.h>
 
 #include "consumer/avro_wire.h"
+#include "consumer/clock.h"
 #include "consumer/json_write.h"
+#include "consumer/registry.h"
 #include "consumer/schema_store.h"
 
 enum { LAST_SCHEMA = SCHEMA_CONTROL };
@@ -12,6 +14,7 @@ enum { LAST_SCHEMA = SCHEMA_CONTROL };
 struct encoder {
     const struct config *cfg;
     enum data_format format;
+    struct registry *registry;   /* NULL: none */
     int32_t id[LAST_SCHEMA + 1]; /* on the wire, by built-in id; -1: not registered yet */
 };
 
@@ -38,6 +41,43 @@ static int check_folder(const struct config *cfg) {
     return rc;
 }
 
+static const char *topic_of(const struct config *cfg, int32_t schema) {
+    const char *const topics[LAST_SCHEMA + 1] = {
+        [SCHEMA_EVENT] = cfg->topics_clickstream, [SCHEMA_ITEM] = cfg->topics_items,
+        [SCHEMA_TRIGGER] = cfg->topics_triggers,  [SCHEMA_DECISION] = cfg->topics_decisions,
+        [SCHEMA_LETTER] = cfg->topics_dlq,        [SCHEMA_CONTROL] = cfg->topics_control,
+    };
+    return topics[schema];
+}
+
+static int register_schema(struct encoder *e, int32_t schema, char err[160]) {
+    return registry_register(e->registry, topic_of(e->cfg, schema), builtin_schema(schema),
+                             clock_mono_us(), err, &e->id[schema]);
+}
+
+/* The outputs' schemas at once, so that a registry that refuses them is noticed at the start;
+ * the others (written by the loader only) when they are first used. */
+static int start_registry(struct encoder *e) {
+    int rc = registry_open(e->cfg->topics_registry, e->cfg->topics_registry_timeout, &e->registry);
+    if (rc == -EINVAL)
+        fprintf(stderr, "topics.registry: not an http or https URL\n");
+    if (rc)
+        return rc;
+    for (int32_t i = 0; i <= LAST_SCHEMA; i++)
+        e->id[i] = -1;
+    for (int32_t i = SCHEMA_TRIGGER; i <= SCHEMA_LETTER; i++) {
+        char err[160] = "";
+        if (!topic_of(e->cfg, i) || !*topic_of(e->cfg, i))
+            continue;
+        if ((rc = register_schema(e, i, err))) {
+            fprintf(stderr, "topics.registry: schema for %s not registered: %s\n",
+                    topic_of(e->cfg, i), rc == -ENOMEM ? strerror(ENOMEM) : err);
+            return rc;
+        }
+    }
+    return 0;
+}
+
 int encoder_new(const struct config *cfg, enum data_format format, struct encoder **ret) {
     autofree(encoder_free) struct encoder *e = calloc(1, sizeof *e);
     if (!e)
@@ -51,17 +91,31 @@ int encoder_new(const struct config *cfg, enum data_format format, struct encode
         if (rc)
             return rc;
     }
+    if (format == FORMAT_CONFLUENT && cfg->topics_registry && *cfg->topics_registry) {
+        int rc = start_registry(e);
+        if (rc)
+            return rc;
+    }
     *ret = TAKE(e);
     return 0;
 }
 
 void encoder_free(struct encoder *e) {
+    if (!e)
+        return;
+    registry_close(e->registry);
     free(e);
 }
 
 static int begin(struct encoder *e, int32_t schema, struct buf *out) {
     buf_reset(out);
     if (e->format == FORMAT_CONFLUENT) {
+        char err[160];
+        if (e->id[schema] < 0) {
+            int rc = register_schema(e, schema, err);
+            if (rc)
+                return rc;
+        }
         uint32_t id = (uint32_t)e->id[schema];
         uint8_t head[5] = {0, (uint8_t)(id >> 24), (uint8_t)(id >> 16), (uint8_t)(id >> 8),
                            (uint8_t)id};

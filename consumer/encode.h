@@ -32,14 +32,17 @@ struct dead_letter {
 };
 
 struct encoder;
-/* Registers the output schemas with the registry when there is one. `format` is
- * usually cfg->topics_output_format. */
+/* With a registry (topics.registry, format confluent) the schemas of triggers, decisions and dead
+ * letters are registered here, those of events, items and control records when first encoded.
+ * `format` is usually cfg->topics_output_format. 0, -ENOMEM, and after printing why: -EINVAL
+ * (the folder or the registry contradicts), -EAGAIN (the registry does not answer). */
 int encoder_new(const struct config *cfg, enum data_format format, struct encoder **ret);
 void encoder_free(struct encoder *e);
 DEFINE_CLEANUP(struct encoder, encoder_free)
 
 /* Each replaces the buffer's content. 0, -ENOMEM, or -EINVAL for a record that has no encoding
- * (more entries than fit, a tombstone: that is a message without payload). */
+ * (more entries than fit, a tombstone: that is a message without payload; a schema that the
+ * registry refuses), -EAGAIN (event, item, control: the registry does not answer now). */
 int encode_trigger(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_decision(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_dead_letter(struct encoder *e, const struct dead_letter *d, struct buf *out);

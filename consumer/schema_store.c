@@ -3,15 +3,20 @@
 #include <dirent.h>
 #include <stdio.h>
 
+#include "consumer/clock.h"
+#include "consumer/registry.h"
+
+enum source { FOLDER, BUILTIN, REGISTRY };
+
 struct entry {
     int32_t id;
-    bool local;
+    enum source source;
     struct schema *schema; /* NULL: `err` tells why */
     char err[160];
 };
 
 struct schema_store {
-    const struct config *cfg;
+    struct registry *registry; /* NULL: none */
     struct entry *entry;
     size_t n, cap;
 };
@@ -23,15 +28,15 @@ struct str builtin_schema(int32_t id) {
     return (struct str){0};
 }
 
-static struct entry *find(const struct schema_store *s, int32_t id, bool local) {
+static struct entry *find(const struct schema_store *s, int32_t id, enum source source) {
     for (size_t i = 0; i < s->n; i++)
-        if (s->entry[i].id == id && s->entry[i].local == local)
+        if (s->entry[i].id == id && s->entry[i].source == source)
             return &s->entry[i];
     return NULL;
 }
 
 /* Parses and keeps a schema, good or bad. */
-static int add(struct schema_store *s, int32_t id, bool local, struct str text,
+static int add(struct schema_store *s, int32_t id, enum source source, struct str text,
                struct entry **ret) {
     if (s->n == s->cap) {
         size_t cap = s->cap ? 2 * s->cap : 16;
@@ -42,7 +47,7 @@ static int add(struct schema_store *s, int32_t id, bool local, struct str text,
         s->cap = cap;
     }
     struct entry *e = &s->entry[s->n];
-    *e = (struct entry){.id = id, .local = local};
+    *e = (struct entry){.id = id, .source = source};
     int rc = schema_parse(text, e->err, &e->schema);
     if (rc == -ENOMEM)
         return rc;
@@ -87,7 +92,7 @@ static int load_one(struct schema_store *s, const char *dir, const char *name, i
     if (rc)
         fprintf(stderr, "%s: %s\n", path, strerror(-rc));
     else
-        rc = add(s, id, true, (struct str){(char *)text.p, text.n}, &e);
+        rc = add(s, id, FOLDER, (struct str){(char *)text.p, text.n}, &e);
     if (!rc && !e->schema) {
         fprintf(stderr, "%s: not an Avro schema: %s\n", path, e->err);
         rc = -EINVAL;
@@ -124,9 +129,15 @@ int schema_store_new(const struct config *cfg, struct schema_store **ret) {
     autofree(schema_store_free) struct schema_store *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
-    s->cfg = cfg;
     if (cfg->topics_schema_dir && *cfg->topics_schema_dir) {
         int rc = load_dir(s, cfg->topics_schema_dir);
+        if (rc)
+            return rc;
+    }
+    if (cfg->topics_registry && *cfg->topics_registry) {
+        int rc = registry_open(cfg->topics_registry, cfg->topics_registry_timeout, &s->registry);
+        if (rc == -EINVAL)
+            fprintf(stderr, "topics.registry: not an http or https URL\n");
         if (rc)
             return rc;
     }
@@ -140,21 +151,26 @@ void schema_store_free(struct schema_store *s) {
     for (size_t i = 0; i < s->n; i++)
         schema_free(s->entry[i].schema);
     free(s->entry);
+    registry_close(s->registry);
     free(s);
 }
 
 int schema_store_get(struct schema_store *s, int32_t id, bool local, char err[160],
                      const struct schema **ret) {
-    struct entry *e = find(s, id, true);
+    enum source source = s->registry && !local ? REGISTRY : BUILTIN;
+    struct entry *e = find(s, id, FOLDER);
+    if (!e)
+        e = find(s, id, source);
     if (!e) {
         struct str text = builtin_schema(id);
-        if (!text.n)
-            return -ENOENT;
-        int rc = add(s, id, true, text, &e);
+        int rc = source == REGISTRY ? registry_schema(s->registry, id, clock_mono_us(), err, &text)
+                 : text.n           ? 0
+                                    : -ENOENT;
+        if (rc == 0)
+            rc = add(s, id, source, text, &e);
         if (rc)
             return rc;
     }
-    (void)local;
     if (!e->schema) {
         snprintf(err, 160, "%s", e->err);
         return -EINVAL;
