@@ -10,11 +10,12 @@ struct lane {
     int32_t partition;
     struct shard *users;
     struct policy_shard *policy;
-    int64_t stream_ms; /* newest event time seen; INT64_MIN before the first */
-    int64_t skew_ms;   /* wall clock minus stream time at the newest event: an idle lane's
-                        * time is the wall clock minus this */
-    int64_t last_wall_ms; /* when the last event came, by the wall clock */
-    bool changed;      /* the lane's own record differs from the changelog's */
+    int64_t stream_ms;           /* newest event time seen; INT64_MIN before the first */
+    int64_t skew_ms;             /* wall clock minus stream time at the newest event: an idle lane's
+                                  * time is the wall clock minus this */
+    int64_t last_wall_ms;        /* when the last event came, by the wall clock */
+    bool changed;                /* the lane's own record differs from the changelog's */
+    uint64_t events, maintained; /* seen; seen when lane_maintain last ran */
 
     struct user **timers; /* binary heap by due_ms; user->timer_slot is its place + 1 */
     size_t n_timers, cap_timers;
@@ -39,7 +40,8 @@ void lane_maintain(struct lane *l);
 /* The changelog: calls put(ctx, key, key_n, value, value_n) for every record that
  * the next commit must hold (value NULL: tombstone) and forgets what was dirty.
  * Takes the model's read lock. 0 or the first error of put or of encoding. */
-typedef int changelog_put(void *ctx, const void *key, size_t key_n, const void *value, size_t value_n);
+typedef int changelog_put(void *ctx, const void *key, size_t key_n, const void *value,
+                          size_t value_n);
 int lane_changes(struct lane *l, changelog_put *put, void *ctx);
 /* One changelog record read back. -EBADMSG on damage, -EPROTO when it was written
  * with another model.dim. Takes the model's write lock. */

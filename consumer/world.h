@@ -4,16 +4,14 @@
 
 #include <pthread.h>
 
-#include "consumer/decode.h"
-#include "policy/policy.h"
+#include "consumer/wishes.h"
 
 /* A catalogue price that fell; workers look up who viewed the item. */
 struct price_drop {
     uint32_t item;
     double old_price, new_price;
+    int64_t time_ms;
 };
-
-struct wishes;
 
 struct world {
     const struct config *cfg;
@@ -24,16 +22,18 @@ struct world {
     struct policy_set *policies;
     struct wishes *wishes;
     uint64_t learned; /* events learned by all workers (relaxed); paces maintenance */
+    int64_t now_ms;   /* about the newest event time (relaxed); for trends */
 
     pthread_mutex_t drop_lock;
-    struct price_drop *drops; /* all since the start; workers remember how far they read */
-    size_t n_drops, cap_drops;
-    size_t drop_count; /* n_drops, readable without the lock */
+    struct price_drop *drops; /* a ring of the newest; `n_drops` counts all since the start */
+    uint64_t n_drops;         /* relaxed reads */
 
     /* What people set in beckon:control; bytes read relaxed. */
     uint8_t paused_campaign[POLICY_CAMPAIGNS_MAX];
     bool paused_all;
 };
+
+enum { WORLD_DROPS = 4096 };
 
 /* Model settings as configured. */
 void world_model_config(const struct config *cfg, struct model_config *ret);
@@ -46,10 +46,6 @@ DEFINE_CLEANUP(struct world, world_free)
 /* One catalogue record; notes a price drop of a known item. Takes the write lock. */
 int world_item(struct world *w, const struct item_info *info, int64_t now_ms);
 
-/* One user-control record replaces what was known of the user. */
-int world_control(struct world *w, const struct control_info *c);
-/* A user's wishes; `known` false when there is no record. */
-struct consent world_consent(struct world *w, struct str user);
-
-/* Drops since *cursor; returns how many were copied (at most max) and advances it. */
-size_t world_drops(struct world *w, size_t *cursor, struct price_drop *ret, size_t max);
+/* Drops from number *cursor on, oldest first, at most max; advances it. Workers that
+ * fall more than WORLD_DROPS behind miss the oldest ones. */
+size_t world_drops(struct world *w, uint64_t *cursor, struct price_drop *ret, size_t max);

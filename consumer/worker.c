@@ -1,0 +1,485 @@
+#include "consumer/worker.h"
+
+#include <math.h>
+
+#include "consumer/clock.h"
+#include "consumer/metrics.h"
+
+/* Chunks bound how long the model's read lock is held: writers (new items) wait for it. */
+enum { LEARN_CHUNK = 64, RANK_CHUNK = 128, SIMILAR_PER_STEP = 64, MAINTAIN_EVENTS = 4096 };
+
+struct touched {
+    struct lane *lane;
+    struct user *user;
+};
+
+struct worker {
+    struct world *world;
+    struct learner *learner;
+    const struct sink *sink;
+    struct metrics *metrics;
+    bool ranking;
+    uint32_t batch; /* marks users touched by this step */
+
+    struct touched *touched;
+    size_t n_touched, cap_touched;
+    struct decisions decisions;
+    uint32_t similar[SIMILAR_PER_STEP];
+    size_t n_similar;
+    int64_t *similar_ms; /* per item row: when its similar list was last written */
+    uint32_t cap_similar_ms;
+    uint64_t drops_seen;
+
+    struct list *lists; /* RANK_CHUNK of them */
+};
+
+int worker_new(struct world *world, uint32_t index, const struct sink *sink,
+               struct metrics *metrics, struct worker **ret) {
+    autofree(worker_free) struct worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return -ENOMEM;
+    w->world = world;
+    w->sink = sink;
+    w->metrics = metrics;
+    w->ranking = true;
+    w->lists = calloc(RANK_CHUNK, sizeof *w->lists);
+    if (!w->lists)
+        return -ENOMEM;
+    int r = learner_new(world->model, index, &w->learner);
+    if (r < 0)
+        return r;
+    *ret = TAKE(w);
+    return 0;
+}
+
+void worker_free(struct worker *w) {
+    if (!w)
+        return;
+    learner_free(w->learner);
+    free(w->touched);
+    free(w->decisions.d);
+    free(w->similar_ms);
+    free(w->lists);
+    free(w);
+}
+
+struct learner *worker_learner(struct worker *w) {
+    return w->learner;
+}
+
+void worker_set_ranking(struct worker *w, bool on) {
+    w->ranking = on;
+}
+
+static void model_read(struct worker *w) {
+    pthread_rwlock_rdlock(&w->world->model_lock);
+}
+
+static void model_write(struct worker *w) {
+    pthread_rwlock_wrlock(&w->world->model_lock);
+}
+
+static void model_unlock(struct worker *w) {
+    pthread_rwlock_unlock(&w->world->model_lock);
+}
+
+/* ---- items of the batch ---- */
+
+/* Finds every event's item; those not known yet get their rows under the write lock. */
+static void find_items(struct worker *w, struct input *in, size_t n) {
+    size_t missing = 0;
+    model_read(w);
+    for (size_t i = 0; i < n; i++) {
+        in[i].item_row =
+            in[i].ev.item.n ? model_item_find(w->world->model, in[i].ev.item) : ROW_NONE;
+        missing += in[i].ev.item.n && in[i].item_row == ROW_NONE;
+    }
+    model_unlock(w);
+    if (!missing)
+        return;
+    model_write(w);
+    for (size_t i = 0; i < n; i++)
+        if (in[i].ev.item.n && in[i].item_row == ROW_NONE)
+            in[i].item_row = model_item_admit(w->world->model, in[i].ev.item, in[i].ev.time_ms);
+    model_unlock(w);
+}
+
+/* ---- decisions ---- */
+
+static struct policy_context context(struct worker *w, struct lane *l, struct user *u) {
+    return (struct policy_context){
+        .set = w->world->policies,
+        .shard = l->policy,
+        .model = w->world->model,
+        .user = u,
+        .consent = wishes_get(w->world->wishes, u->id),
+        .paused_campaigns = w->world->paused_campaign,
+        .paused_all = __atomic_load_n(&w->world->paused_all, __ATOMIC_RELAXED),
+    };
+}
+
+static int touch(struct worker *w, struct lane *l, struct user *u) {
+    if (lane_mark_dirty(l, u) < 0)
+        return -ENOMEM;
+    if (u->batch_mark == w->batch)
+        return 0;
+    if (w->n_touched == w->cap_touched) {
+        size_t cap = w->cap_touched ? w->cap_touched * 2 : 1024;
+        struct touched *p = reallocarray(w->touched, cap, sizeof *p);
+        if (!p)
+            return -ENOMEM;
+        w->touched = p;
+        w->cap_touched = cap;
+    }
+    u->batch_mark = w->batch;
+    w->touched[w->n_touched++] = (struct touched){l, u};
+    return 0;
+}
+
+/* After the policy ran for a user of lane `l`: his next timer, and whether he needs a list. */
+static int after_policy(struct worker *w, struct lane *l, struct user *u, size_t before) {
+    if (w->decisions.failed)
+        return -ENOMEM;
+    int r = lane_schedule(l, u);
+    if (r == 0 && w->decisions.n > before)
+        r = touch(w, l, u);
+    return r;
+}
+
+/* Fires the lane's timers due at or before `now_ms`, earliest first. */
+static int fire_timers(struct worker *w, struct lane *l, int64_t now_ms) {
+    for (struct user *u; (u = lane_due(l, now_ms));) {
+        struct policy_context c = context(w, l, u);
+        size_t before = w->decisions.n;
+        int64_t due = u->due_ms;
+        policy_on_time(&c, now_ms, &w->decisions);
+        metric_add(&w->metrics->timers, 1);
+        if (u->due_ms <= due) /* a timer that stays due would hold the lane for ever */
+            u->due_ms = u->due_ms <= now_ms ? INT64_MAX : u->due_ms;
+        int r = after_policy(w, l, u, before);
+        if (r == 0)
+            r = lane_mark_dirty(l, u);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* Decisions of the step, with the lists ranked meanwhile, to the sink. */
+static int emit_decisions(struct worker *w) {
+    int r = 0;
+    for (size_t i = 0; i < w->decisions.n && r == 0; i++) {
+        const struct decision *d = &w->decisions.d[i];
+        struct trigger_record t = {
+            .user = d->user->id,
+            .campaign = policy_campaign_id(w->world->policies, d->campaign),
+            .channel = policy_campaign_channel(w->world->policies, d->campaign),
+            .offer = policy_campaign_offer(w->world->policies, d->campaign),
+            .old_price = d->old_price,
+            .new_price = d->new_price,
+            .time_ms = d->time_ms,
+            .valid_until_ms = d->valid_until_ms,
+            .propensity = d->propensity,
+            .reason = policy_reason_name(d->reason),
+            .sent = d->send,
+        };
+        snprintf(t.id, sizeof t.id, "%016llx%016llx", (unsigned long long)d->trigger_hash[0],
+                 (unsigned long long)d->trigger_hash[1]);
+        char cause[17];
+        snprintf(cause, sizeof cause, "%016llx", (unsigned long long)d->cause_hash);
+        t.cause = str_of(cause);
+        model_read(w);
+        if (d->item != ROW_NONE) {
+            struct item_view v;
+            model_item_view(w->world->model, d->item, &v);
+            t.item = v.id;
+        }
+        if (d->send) {
+            struct list *list = &w->lists[0];
+            model_rank(w->learner, &d->user, 1, w->world->cfg->lists_exclude_seen, list);
+            for (uint32_t k = 0; k < list->n && t.n_items < 10; k++) {
+                struct item_view v;
+                model_item_view(w->world->model, list->e[k].item, &v);
+                t.items[t.n_items++] = v.id;
+            }
+        }
+        /* The ids are the model's: the record is encoded before it can change. */
+        r = w->sink->decision ? w->sink->decision(w->sink->ctx, d, &t) : 0;
+        model_unlock(w);
+    }
+    w->decisions.n = 0;
+    return r;
+}
+
+/* ---- learning ---- */
+
+static void want_similar(struct worker *w, uint32_t row, int64_t wall_ms) {
+    if (!w->sink->similar || w->n_similar == SIMILAR_PER_STEP ||
+        w->world->cfg->lists_similar_n == 0)
+        return;
+    if (row >= w->cap_similar_ms) {
+        uint32_t cap = MAX(row + 1, w->cap_similar_ms * 2);
+        int64_t *p = reallocarray(w->similar_ms, cap, sizeof *p);
+        if (!p)
+            return; /* only a refresh less */
+        memset(p + w->cap_similar_ms, 0, (cap - w->cap_similar_ms) * sizeof *p);
+        w->similar_ms = p;
+        w->cap_similar_ms = cap;
+    }
+    if (wall_ms - w->similar_ms[row] < w->world->cfg->lists_similar_interval)
+        return;
+    w->similar_ms[row] = wall_ms;
+    w->similar[w->n_similar++] = row;
+}
+
+static int refuse(struct worker *w, const struct input *in, enum dead_reason reason,
+                  const char *detail) {
+    struct dead why = {.reason = reason, .schema_id = -1};
+    snprintf(why.detail, sizeof why.detail, "%s", detail);
+    return w->sink->dead ? w->sink->dead(w->sink->ctx, in, &why) : 0;
+}
+
+/* One event under the model's read lock. */
+static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
+    struct lane *l = in->lane;
+    struct event *e = &in->ev;
+    const struct config *cfg = w->world->cfg;
+    /* A client's clock may run ahead; the broker's stamp bounds it, the same on every replay. */
+    if (in->origin.timestamp_ms > 0 && e->time_ms > in->origin.timestamp_ms) {
+        e->time_ms = in->origin.timestamp_ms;
+        metric_add(&w->metrics->clock_clamped, 1);
+    }
+    if (l->stream_ms != INT64_MIN && l->stream_ms - e->time_ms > cfg->stream_max_behind) {
+        in->result = LEARN_DUPLICATE; /* as good as: nothing was learned */
+        return refuse(w, in, DEAD_BEHIND,
+                      "older than the partition's newest event by more than stream.max_behind");
+    }
+    if (e->time_ms > l->stream_ms) {
+        l->stream_ms = e->time_ms;
+        l->changed = true;
+    }
+    l->events++;
+    l->last_wall_ms = wall_ms;
+    l->skew_ms = wall_ms - l->stream_ms;
+    int r = fire_timers(w, l, l->stream_ms);
+    if (r < 0)
+        return r;
+
+    struct user *u = shard_admit(l->users, e->user, e->time_ms);
+    if (!u)
+        return -ENOMEM;
+    in->result = model_learn(w->learner, l->users, u, e, in->item_row);
+    switch (in->result) {
+    case LEARN_DUPLICATE:
+        metric_add(&w->metrics->duplicates, 1);
+        return refuse(w, in, DEAD_DUPLICATE, "this event id was seen before");
+    case LEARN_FLOOD:
+        metric_add(&w->metrics->floods, 1);
+        return lane_mark_dirty(l, u);
+    case LEARN_BOT:
+        metric_add(&w->metrics->bots, 1);
+        return lane_mark_dirty(l, u);
+    case LEARN_OK:
+        break;
+    }
+    struct policy_context c = context(w, l, u);
+    size_t before = w->decisions.n;
+    policy_on_event(&c, e, in->item_row, &w->decisions);
+    r = after_policy(w, l, u, before);
+    if (r == 0)
+        r = touch(w, l, u);
+    if (in->item_row != ROW_NONE && model_config_of(w->world->model)->type_weight[e->type] > 0)
+        want_similar(w, in->item_row, wall_ms);
+    return r;
+}
+
+static void maintain(struct worker *w, size_t learned, struct input *in, size_t n) {
+    uint64_t before = __atomic_fetch_add(&w->world->learned, learned, __ATOMIC_RELAXED);
+    if (n && before / MAINTAIN_EVENTS != (before + learned) / MAINTAIN_EVENTS) {
+        model_write(w);
+        model_maintain(w->world->model, in[n - 1].lane->stream_ms);
+        __atomic_store_n(&w->world->now_ms, in[n - 1].lane->stream_ms, __ATOMIC_RELAXED);
+        model_unlock(w);
+    }
+}
+
+/* ---- lists ---- */
+
+static uint64_t list_hash(const struct list *l) {
+    uint64_t h = 0x9e3779b97f4a7c15u ^ l->n;
+    for (uint32_t i = 0; i < l->n; i++)
+        h = (h ^ l->e[i].item) * 0xff51afd7ed558ccdu, h ^= h >> 32;
+    return h ? h : 1;
+}
+
+/* Ranks these users and hands over the lists that changed. */
+static void rank_users(struct worker *w, const struct touched *t, size_t n, bool always,
+                       int64_t wall_ms) {
+    const struct config *cfg = w->world->cfg;
+    for (size_t at = 0; at < n; at += RANK_CHUNK) {
+        size_t m = MIN(n - at, (size_t)RANK_CHUNK);
+        struct user *users[RANK_CHUNK];
+        for (size_t i = 0; i < m; i++)
+            users[i] = t[at + i].user;
+        int64_t start = clock_mono_us();
+        model_read(w);
+        model_rank(w->learner, users, m, cfg->lists_exclude_seen, w->lists);
+        for (size_t i = 0; i < m; i++) {
+            struct user *u = users[i];
+            uint64_t h = list_hash(&w->lists[i]);
+            if (always || h != u->list_hash) {
+                u->list_hash = h;
+                metric_add(&w->metrics->lists_written, 1);
+                if (w->sink->list)
+                    w->sink->list(w->sink->ctx, u, &w->lists[i]);
+            } else {
+                metric_add(&w->metrics->lists_unchanged, 1);
+            }
+            if (w->sink->profile &&
+                (always || wall_ms - u->profile_written_ms >= cfg->redis_profile_interval)) {
+                u->profile_written_ms = wall_ms;
+                w->sink->profile(w->sink->ctx, u, t[at + i].lane->stream_ms);
+                metric_add(&w->metrics->profiles_written, 1);
+            }
+        }
+        model_unlock(w);
+        metric_add(&w->metrics->lists_ranked, m);
+        hist_add(&w->metrics->rank_latency, clock_mono_us() - start);
+    }
+}
+
+static void write_similar(struct worker *w) {
+    model_read(w);
+    for (size_t i = 0; i < w->n_similar; i++) {
+        model_similar(w->learner, w->similar[i], (uint32_t)w->world->cfg->lists_similar_n,
+                      &w->lists[0]);
+        w->sink->similar(w->sink->ctx, w->similar[i], &w->lists[0]);
+    }
+    model_unlock(w);
+    w->n_similar = 0;
+}
+
+/* What every kind of step ends with. */
+static int finish(struct worker *w, int64_t wall_ms) {
+    if (w->ranking)
+        rank_users(w, w->touched, w->n_touched, false, wall_ms);
+    w->n_touched = 0;
+    if (w->n_similar)
+        write_similar(w);
+    return w->decisions.n ? emit_decisions(w) : 0;
+}
+
+int worker_step(struct worker *w, struct input *in, size_t n, int64_t wall_ms) {
+    if (++w->batch == 0)
+        w->batch = 1;
+    find_items(w, in, n);
+    for (size_t at = 0; at < n;) {
+        size_t end = MIN(n, at + LEARN_CHUNK), learned = 0;
+        int r = 0;
+        model_read(w);
+        for (; at < end && r == 0; at++) {
+            r = learn_one(w, &in[at], wall_ms);
+            learned += in[at].result == LEARN_OK;
+        }
+        model_unlock(w);
+        if (r < 0)
+            return r;
+        maintain(w, learned, in, at);
+    }
+    metric_add(&w->metrics->events, n);
+    int r = finish(w, wall_ms);
+    /* Only now, because it may free users that were touched. */
+    for (size_t i = 0; i < n; i++)
+        if (in[i].lane->events / MAINTAIN_EVENTS != in[i].lane->maintained / MAINTAIN_EVENTS) {
+            in[i].lane->maintained = in[i].lane->events;
+            lane_maintain(in[i].lane);
+        }
+    return r;
+}
+
+int worker_idle(struct worker *w, struct lane *l, int64_t wall_ms) {
+    if (l->stream_ms == INT64_MIN || wall_ms - l->skew_ms <= l->stream_ms)
+        return 0;
+    if (++w->batch == 0)
+        w->batch = 1;
+    int64_t now = wall_ms - l->skew_ms;
+    if (lane_due(l, now)) {
+        l->stream_ms = now;
+        l->changed = true;
+        model_read(w);
+        int r = fire_timers(w, l, now);
+        model_unlock(w);
+        if (r < 0)
+            return r;
+    }
+    return finish(w, wall_ms);
+}
+
+int worker_price_drops(struct worker *w, struct lane *const *lanes, size_t n_lanes,
+                       int64_t wall_ms) {
+    struct price_drop drops[64];
+    size_t n;
+    while ((n = world_drops(w->world, &w->drops_seen, drops, ARRAY_LEN(drops)))) {
+        if (++w->batch == 0)
+            w->batch = 1;
+        for (size_t k = 0; k < n_lanes; k++) {
+            struct lane *l = lanes[k];
+            if (l->stream_ms == INT64_MIN)
+                continue;
+            int r = 0;
+            uint32_t cursor = 0;
+            model_read(w);
+            for (struct user *u; r == 0 && (u = shard_next(l->users, &cursor));) {
+                struct recent_item seen[PROFILE_RECENT_MAX];
+                size_t m = profile_recent(&u->prof, seen, ARRAY_LEN(seen));
+                for (size_t d = 0; d < n && r == 0; d++)
+                    for (size_t i = 0; i < m; i++)
+                        if (seen[i].item == drops[d].item) {
+                            struct policy_context c = context(w, l, u);
+                            size_t before = w->decisions.n;
+                            policy_on_price_drop(&c, drops[d].item, drops[d].old_price,
+                                                 drops[d].new_price, l->stream_ms, &w->decisions);
+                            r = after_policy(w, l, u, before);
+                            break;
+                        }
+            }
+            model_unlock(w);
+            if (r < 0)
+                return r;
+        }
+        int r = finish(w, wall_ms);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t max,
+                    int64_t wall_ms) {
+    struct touched batch[RANK_CHUNK];
+    size_t done = 0;
+    for (;;) {
+        size_t n = 0;
+        struct user *u = NULL;
+        while (n < RANK_CHUNK && done + n < max && (u = shard_next(l->users, cursor)))
+            batch[n++] = (struct touched){l, u};
+        rank_users(w, batch, n, true, wall_ms);
+        done += n;
+        if (!u && done < max)
+            return false;
+        if (done >= max)
+            return true;
+    }
+}
+
+void worker_preview(struct worker *w, struct input *const *in, size_t n, struct list *ret) {
+    for (size_t at = 0; at < n; at += RANK_CHUNK) {
+        size_t m = MIN(n - at, (size_t)RANK_CHUNK);
+        struct user *users[RANK_CHUNK];
+        for (size_t i = 0; i < m; i++)
+            users[i] = shard_find(in[at + i]->lane->users, in[at + i]->ev.user);
+        model_read(w);
+        model_rank(w->learner, users, m, w->world->cfg->lists_exclude_seen, ret + at);
+        model_unlock(w);
+    }
+}

@@ -1,0 +1,101 @@
+#include "consumer/world.h"
+
+#include <math.h>
+
+void world_model_config(const struct config *cfg, struct model_config *c) {
+    model_config_default(c);
+    c->dim = (uint32_t)cfg->model_dim;
+    c->seed = (uint64_t)cfg->model_seed;
+    c->loss = (enum loss)cfg->model_loss;
+    c->optimizer = (enum optimizer)cfg->model_optimizer;
+    c->learning_rate = (float)cfg->model_learning_rate;
+    c->l2 = (float)cfg->model_l2;
+    c->clip = (float)cfg->model_clip;
+    c->negatives = (uint32_t)cfg->model_negatives;
+    c->negative_alpha = (float)cfg->model_negative_alpha;
+    c->learn_phi = cfg->model_phi;
+    memcpy(c->type_weight, cfg->type_weight, sizeof c->type_weight);
+    c->covisit_weight = (float)cfg->model_covisit_weight;
+    c->trend_weight = (float)cfg->model_trend_weight;
+    c->trend_half_life_ms = cfg->model_trend_half_life;
+    c->profile_half_life_ms = cfg->model_profile_half_life;
+    c->max_items = (uint32_t)cfg->model_max_items;
+    c->max_users = (uint32_t)cfg->model_max_users;
+    c->item_admit = (uint32_t)cfg->model_item_admit;
+    c->item_expire_ms = cfg->model_item_expire;
+    c->user_expire_ms = cfg->model_user_expire;
+    c->bought_window_ms = cfg->lists_bought_window;
+    c->show_restricted_adult = cfg->lists_adult;
+    c->top_n = (uint32_t)cfg->lists_n;
+    c->flood_per_minute = (uint32_t)cfg->model_flood_per_minute;
+    c->bot_minutes = (uint32_t)cfg->model_bot_minutes;
+}
+
+int world_new(const struct config *cfg, struct policy_set *policies, struct world **ret) {
+    autofree(world_free) struct world *w = calloc(1, sizeof *w);
+    if (!w) {
+        policy_set_free(policies);
+        return -ENOMEM;
+    }
+    w->cfg = cfg;
+    w->policies = policies;
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&w->model_lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
+    pthread_mutex_init(&w->drop_lock, NULL);
+
+    struct model_config mc;
+    world_model_config(cfg, &mc);
+    int r = model_new(&mc, &w->model);
+    if (r == 0)
+        r = wishes_new(&w->wishes);
+    if (r < 0)
+        return r;
+    w->drops = calloc(WORLD_DROPS, sizeof *w->drops);
+    if (!w->drops)
+        return -ENOMEM;
+    *ret = TAKE(w);
+    return 0;
+}
+
+void world_free(struct world *w) {
+    if (!w)
+        return;
+    free(w->drops);
+    wishes_free(w->wishes);
+    model_free(w->model);
+    policy_set_free(w->policies);
+    pthread_rwlock_destroy(&w->model_lock);
+    pthread_mutex_destroy(&w->drop_lock);
+    free(w);
+}
+
+int world_item(struct world *w, const struct item_info *info, int64_t now_ms) {
+    uint32_t row;
+    double old = NAN;
+    pthread_rwlock_wrlock(&w->model_lock);
+    int r = model_item_upsert(w->model, info, now_ms, &row, &old);
+    pthread_rwlock_unlock(&w->model_lock);
+    if (r < 0 || info->deleted || !(info->price < old))
+        return r;
+    pthread_mutex_lock(&w->drop_lock);
+    w->drops[w->n_drops % WORLD_DROPS] = (struct price_drop){row, old, info->price, now_ms};
+    __atomic_store_n(&w->n_drops, w->n_drops + 1, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&w->drop_lock);
+    return 0;
+}
+
+size_t world_drops(struct world *w, uint64_t *cursor, struct price_drop *ret, size_t max) {
+    if (__atomic_load_n(&w->n_drops, __ATOMIC_ACQUIRE) == *cursor)
+        return 0;
+    size_t n = 0;
+    pthread_mutex_lock(&w->drop_lock);
+    if (w->n_drops - *cursor > WORLD_DROPS)
+        *cursor = w->n_drops - WORLD_DROPS;
+    while (n < max && *cursor < w->n_drops)
+        ret[n++] = w->drops[(*cursor)++ % WORLD_DROPS];
+    pthread_mutex_unlock(&w->drop_lock);
+    return n;
+}
