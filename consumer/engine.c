@@ -1,0 +1,235 @@
+#include "consumer/engine.h"
+
+#include <poll.h>
+#include <unistd.h>
+
+#include "consumer/campaign_file.h"
+#include "consumer/globals.h"
+#include "consumer/kafka_util.h"
+#include "consumer/log.h"
+#include "consumer/publish.h"
+
+enum { WORKERS_MAX = 64 };
+
+struct engine_worker {
+    struct engine *engine;
+    struct stream_config stream;
+    struct metrics metrics;
+    uint64_t (*decided)[PR_COUNT];
+    pthread_t thread;
+    atomic_int end; /* enum stream_end, -1: running */
+};
+
+struct engine {
+    struct engine_config c;
+    const struct config *cfg;
+    struct world *world;
+    struct globals *globals;
+    atomic_bool stop; /* ours: set when the caller's is, or when a worker ended */
+    atomic_uint owned;
+    int32_t partitions;
+    struct metrics shared_metrics; /* of the globals thread */
+    struct engine_worker *worker;
+    size_t n_workers, n_started;
+    struct publisher *publisher;
+    struct metrics_server *server;
+};
+
+/* ---- start ---- */
+
+static int32_t usual_workers(const struct config *cfg) {
+    if (cfg->app_workers)
+        return (int32_t)cfg->app_workers;
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > WORKERS_MAX ? WORKERS_MAX : (int32_t)n;
+}
+
+/* Missing topics; the changelog has as many partitions as the clickstream, because
+ * a user's state lives in the partition of the same number. */
+static int prepare_topics(struct engine *e) {
+    const struct config *cfg = e->cfg;
+    const char *props[] = {"group.id", "beckon-setup", NULL};
+    rd_kafka_t *rk = kafka_client(cfg, RD_KAFKA_CONSUMER, props);
+    if (!rk)
+        return -EINVAL;
+    int32_t n = (int32_t)cfg->topics_partitions, have = 0;
+    const struct topic_spec first[] = {
+        {cfg->topics_clickstream, n, false}, {cfg->topics_items, n, true},
+        {cfg->topics_control, n, true},      {cfg->topics_triggers, n, false},
+        {cfg->topics_decisions, n, false},   {cfg->topics_dlq, n, false},
+    };
+    int r = kafka_ensure_topics(cfg, rk, first, ARRAY_LEN(first));
+    if (r == 0)
+        r = kafka_partitions(rk, cfg->topics_clickstream, &e->partitions);
+    if (r == 0) {
+        char changelog[256], model[256];
+        snprintf(changelog, sizeof changelog, "beckon-%s-changelog", cfg->app_name);
+        snprintf(model, sizeof model, "beckon-%s-model", cfg->app_name);
+        const struct topic_spec own[] = {{changelog, e->partitions, true}, {model, n, true}};
+        r = kafka_ensure_topics(cfg, rk, own, ARRAY_LEN(own));
+        if (r == 0)
+            r = kafka_partitions(rk, changelog, &have);
+        if (r == 0 && have < e->partitions) {
+            log_error("changelog-too-small",
+                      "topic=%s partitions=%d clickstream=%d fix=\"give it as many partitions as "
+                      "the clickstream\"",
+                      changelog, have, e->partitions);
+            r = -EINVAL;
+        }
+    }
+    rd_kafka_destroy(rk);
+    return r;
+}
+
+static void *worker_main(void *arg) {
+    struct engine_worker *w = arg;
+    enum stream_end end = stream_run(&w->stream);
+    atomic_store(&w->end, end);
+    if (end != STREAM_STOPPED)
+        atomic_store(&w->engine->stop, true);
+    return NULL;
+}
+
+static int start_workers(struct engine *e) {
+    for (size_t i = 0; i < e->n_workers; i++) {
+        struct engine_worker *w = &e->worker[i];
+        w->engine = e;
+        atomic_store(&w->end, -1);
+        w->stream = (struct stream_config){
+            .world = e->world,
+            .index = (uint32_t)i,
+            .metrics = &w->metrics,
+            .stop = &e->stop,
+            .partitions = e->partitions,
+            .owned = &e->owned,
+            .static_member = e->c.static_member,
+            .hooks = e->c.hooks,
+            .decided = w->decided,
+        };
+        int r = pthread_create(&w->thread, NULL, worker_main, w);
+        if (r)
+            return -r;
+        e->n_started++;
+    }
+    return 0;
+}
+
+/* ---- what others ask ---- */
+
+void engine_metrics(const struct engine *e, struct metrics *ret) {
+    const struct metrics *all[WORKERS_MAX + 1] = {&e->shared_metrics};
+    for (size_t i = 0; i < e->n_workers; i++)
+        all[i + 1] = &e->worker[i].metrics;
+    metrics_merge(all, e->n_workers + 1, ret);
+}
+
+uint64_t engine_decisions(const struct engine *e, size_t campaign, enum policy_reason r) {
+    uint64_t n = 0;
+    for (size_t i = 0; i < e->n_workers; i++)
+        n += __atomic_load_n(&e->worker[i].decided[campaign][r], __ATOMIC_RELAXED);
+    return n;
+}
+
+static void collect(void *ctx, struct metrics *ret) {
+    engine_metrics(ctx, ret);
+}
+
+static bool healthy(void *ctx, char *why, size_t n) {
+    const struct engine *e = ctx;
+    for (size_t i = 0; i < e->n_workers; i++) {
+        const char *fault = atomic_load(&e->worker[i].end) >= 0 ? "has ended"
+                            : metric_gauge(&e->worker[i].metrics.paused) != 0
+                                ? "is paused: Redis is away"
+                                : NULL;
+        if (fault) {
+            snprintf(why, n, "worker %zu %s", i, fault);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* ---- life ---- */
+
+static void engine_free(struct engine *e) {
+    if (!e)
+        return;
+    metrics_stop(e->server);
+    globals_stop(e->globals);
+    for (size_t i = 0; e->worker && i < e->n_workers; i++)
+        free(e->worker[i].decided);
+    free(e->worker);
+    world_free(e->world);
+    free(e);
+}
+DEFINE_CLEANUP(struct engine, engine_free)
+
+int engine_start(const struct engine_config *c, struct engine **ret) {
+    autofree(engine_free) struct engine *e = calloc(1, sizeof *e);
+    if (!e)
+        return -ENOMEM;
+    e->c = *c;
+    e->cfg = c->cfg;
+    autofree(policy_set_free) struct policy_set *policies = NULL;
+    int r = campaign_file_load(c->cfg, &policies);
+    if (r == 0)
+        r = world_new(c->cfg, TAKE(policies), &e->world);
+    if (r == 0)
+        r = prepare_topics(e);
+    if (r < 0)
+        return r;
+    e->n_workers = (size_t)MIN(usual_workers(c->cfg), e->partitions);
+    e->worker = calloc(e->n_workers, sizeof *e->worker);
+    if (!e->worker)
+        return -ENOMEM;
+    for (size_t i = 0; i < e->n_workers; i++)
+        if (!(e->worker[i].decided =
+                  calloc(policy_campaigns(e->world->policies) + 1, sizeof *e->worker[i].decided)))
+            return -ENOMEM;
+    r = globals_start(e->world, &e->shared_metrics, c->stop, &e->globals);
+    if (r == 0 && *c->cfg->app_metrics_listen)
+        r = metrics_serve(c->cfg->app_metrics_listen, &(struct metrics_source){e, collect, healthy},
+                          &e->server);
+    if (r == 0)
+        r = start_workers(e);
+    if (r == 0) {
+        r = publisher_start(e, e->cfg, &e->publisher);
+    }
+    if (r < 0) {
+        atomic_store(&e->stop, true);
+        for (size_t i = 0; i < e->n_started; i++)
+            pthread_join(e->worker[i].thread, NULL);
+        return r;
+    }
+    log_info("started", "app=%s instance=%s workers=%zu partitions=%d campaigns=%zu guarantee=%s",
+             c->cfg->app_name, c->cfg->app_instance, e->n_workers, e->partitions,
+             policy_campaigns(e->world->policies),
+             c->cfg->stream_guarantee == EXACTLY_ONCE ? "exactly-once" : "at-least-once");
+    *ret = TAKE(e);
+    return 0;
+}
+
+bool engine_running(const struct engine *e) {
+    for (size_t i = 0; i < e->n_workers; i++)
+        if (atomic_load(&e->worker[i].end) >= 0)
+            return false;
+    return true;
+}
+
+enum stream_end engine_finish(struct engine *e) {
+    while (engine_running(e) && !atomic_load(e->c.stop))
+        poll(NULL, 0, 50);
+    atomic_store(&e->stop, true);
+    enum stream_end worst = STREAM_STOPPED;
+    for (size_t i = 0; i < e->n_workers; i++) {
+        pthread_join(e->worker[i].thread, NULL);
+        worst = MAX(worst, (enum stream_end)atomic_load(&e->worker[i].end));
+    }
+    publisher_stop(e->publisher);
+    engine_free(e);
+    return worst;
+}
+
+struct world *engine_world(struct engine *e) {
+    return e->world;
+}

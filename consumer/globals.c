@@ -1,0 +1,293 @@
+#include "consumer/globals.h"
+
+#include <librdkafka/rdkafka.h>
+#include <poll.h>
+
+#include "consumer/clock.h"
+#include "consumer/kafka_util.h"
+#include "consumer/log.h"
+#include "consumer/metrics.h"
+
+enum { API_TIMEOUT_MS = 10000, SAVE_BATCH = 256 };
+
+struct globals {
+    struct world *world;
+    const struct config *cfg;
+    struct metrics *metrics;
+    const atomic_bool *stop;
+    struct decoder *decoder;
+    rd_kafka_t *consumer, *producer;
+    char model_topic[256];
+    struct end {                               /* where each partition ended when we started */
+        rd_kafka_topic_partition_list_t *list; /* offset: the end; below it, not read yet */
+        int left;
+    } end;
+    uint64_t records, refused;
+    uint32_t save_cursor;
+    struct buf key, value;
+    pthread_t thread;
+    bool started;
+    atomic_bool quit;
+};
+
+/* One record of any of the topics. Refused ones are counted and logged: they are
+ * the catalogue's, not a user's, and somebody should mend them. */
+static void apply(struct globals *g, const rd_kafka_message_t *m) {
+    const char *topic = rd_kafka_topic_name(m->rkt);
+    struct str key = {m->key, m->key_len};
+    struct origin o = {topic, m->partition, m->offset, rd_kafka_message_timestamp(m, NULL)};
+    struct dead why = {.schema_id = -1};
+    enum dead_reason r = DEAD_NONE;
+    int err = 0;
+    g->records++;
+    if (strcmp(topic, g->model_topic) == 0) {
+        if (m->payload) {
+            pthread_rwlock_wrlock(&g->world->model_lock);
+            err = model_item_restore(g->world->model, key, m->payload, m->len);
+            pthread_rwlock_unlock(&g->world->model_lock);
+        }
+    } else if (strcmp(topic, g->cfg->topics_items) == 0) {
+        struct item_info info;
+        r = decode_item(g->decoder, m->payload, m->len, key, &o, &info, &why);
+        if (r == DEAD_NONE)
+            err =
+                world_item(g->world, &info, o.timestamp_ms > 0 ? o.timestamp_ms : clock_wall_ms());
+    } else {
+        struct control_info c;
+        r = decode_control(g->decoder, m->payload, m->len, key, &o, &c, &why);
+        if (r == DEAD_NONE)
+            err = wishes_put(g->world->wishes, g->world->policies, &c);
+    }
+    decoder_reset(g->decoder);
+    if (r == DEAD_NONE && err == 0)
+        return;
+    g->refused++;
+    metric_add(&g->metrics->refused_records, 1);
+    log_warning("record-refused", "topic=%s partition=%d offset=%lld reason=%s detail=%s", topic,
+                m->partition, (long long)m->offset,
+                r == DEAD_NONE ? strerror(-err) : dead_reason_name(r), log_q(why.detail));
+}
+
+static int add_topic(struct globals *g, rd_kafka_topic_partition_list_t *list, const char *topic) {
+    int32_t n = 0;
+    int r = kafka_partitions(g->consumer, topic, &n);
+    for (int32_t p = 0; p < n; p++)
+        rd_kafka_topic_partition_list_add(list, topic, p)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    return r;
+}
+
+static int find_ends(struct globals *g, rd_kafka_topic_partition_list_t *parts) {
+    g->end.list = rd_kafka_topic_partition_list_copy(parts);
+    for (int i = 0; i < g->end.list->cnt; i++) {
+        rd_kafka_topic_partition_t *p = &g->end.list->elems[i];
+        int64_t low = 0, high = 0;
+        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
+            g->consumer, p->topic, p->partition, &low, &high, API_TIMEOUT_MS);
+        if (err) {
+            log_error("offsets-unreachable", "topic=%s partition=%d error=%s", p->topic,
+                      p->partition, log_q(rd_kafka_err2str(err)));
+            return -EIO;
+        }
+        p->offset = high > low ? high : -1;
+        g->end.left += p->offset >= 0;
+    }
+    return 0;
+}
+
+static void note_progress(struct globals *g, const rd_kafka_message_t *m) {
+    if (!g->end.left || !m->rkt)
+        return;
+    rd_kafka_topic_partition_t *p =
+        rd_kafka_topic_partition_list_find(g->end.list, rd_kafka_topic_name(m->rkt), m->partition);
+    int64_t next = m->err ? m->offset : m->offset + 1;
+    if (p && p->offset >= 0 && next >= p->offset) {
+        p->offset = -1;
+        g->end.left--;
+    }
+}
+
+static void poll_once(struct globals *g, int timeout_ms) {
+    rd_kafka_message_t *m = rd_kafka_consumer_poll(g->consumer, timeout_ms);
+    if (!m)
+        return;
+    if (!m->err)
+        apply(g, m);
+    else if (m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        log_warning("consume", "error=%s", log_q(rd_kafka_message_errstr(m)));
+    note_progress(g, m);
+    rd_kafka_message_destroy(m);
+}
+
+/* After the start-up read the model topic is only written, not followed. */
+static int assign_topics(struct globals *g, bool with_model) {
+    rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(8);
+    int r = 0;
+    if (with_model)
+        r = add_topic(g, parts, g->model_topic);
+    if (r == 0 && *g->cfg->topics_items)
+        r = add_topic(g, parts, g->cfg->topics_items);
+    if (r == 0 && *g->cfg->topics_control)
+        r = add_topic(g, parts, g->cfg->topics_control);
+    if (r == 0 && with_model)
+        r = find_ends(g, parts);
+    if (r == 0 && rd_kafka_assign(g->consumer, parts))
+        r = -EIO;
+    rd_kafka_topic_partition_list_destroy(parts);
+    return r;
+}
+
+static void stop_following_model(struct globals *g) {
+    rd_kafka_topic_partition_list_t *all = NULL, *kept = rd_kafka_topic_partition_list_new(8);
+    if (!rd_kafka_assignment(g->consumer, &all)) {
+        rd_kafka_position(g->consumer, all);
+        for (int i = 0; i < all->cnt; i++)
+            if (strcmp(all->elems[i].topic, g->model_topic) != 0)
+                rd_kafka_topic_partition_list_add(kept, all->elems[i].topic,
+                                                  all->elems[i].partition)
+                    ->offset =
+                    all->elems[i].offset >= 0 ? all->elems[i].offset : RD_KAFKA_OFFSET_BEGINNING;
+        rd_kafka_assign(g->consumer, kept->cnt ? kept : NULL);
+        rd_kafka_topic_partition_list_destroy(all);
+    }
+    rd_kafka_topic_partition_list_destroy(kept);
+}
+
+static int read_whole(struct globals *g) {
+    int64_t start = clock_mono_us(), shown = start;
+    while (g->end.left && !atomic_load(g->stop)) {
+        poll_once(g, 100);
+        int64_t now = clock_mono_us();
+        if (now - shown > 2000000) {
+            shown = now;
+            log_info("reading", "records=%llu partitions_left=%d", (unsigned long long)g->records,
+                     g->end.left);
+        }
+    }
+    if (atomic_load(g->stop))
+        return -EINTR;
+    stop_following_model(g);
+    log_info("catalogue-ready", "records=%llu refused=%llu items=%u wishes=%zu ms=%lld",
+             (unsigned long long)g->records, (unsigned long long)g->refused,
+             model_items(g->world->model), wishes_users(g->world->wishes),
+             (long long)(clock_mono_us() - start) / 1000);
+    return 0;
+}
+
+/* ---- saving ---- */
+
+static void save_row(struct globals *g, uint32_t row) {
+    buf_reset(&g->key);
+    buf_reset(&g->value);
+    if (model_item_encode(g->world->model, row, &g->key, &g->value) < 0 || g->key.failed ||
+        g->value.failed)
+        return;
+    rd_kafka_resp_err_t err;
+    while ((err = rd_kafka_producev(
+                g->producer, RD_KAFKA_V_TOPIC(g->model_topic), RD_KAFKA_V_KEY(g->key.p, g->key.n),
+                RD_KAFKA_V_VALUE(g->value.p, g->value.n), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
+                RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL)
+        rd_kafka_poll(g->producer, 50);
+    if (err)
+        log_warning("model-not-saved", "error=%s", log_q(rd_kafka_err2str(err)));
+    metric_add(&g->metrics->model_saved, 1);
+}
+
+static void save_model(struct globals *g) {
+    uint32_t cursor = 0, row;
+    bool more = true;
+    while (more) {
+        pthread_rwlock_rdlock(&g->world->model_lock);
+        for (int i = 0; i < SAVE_BATCH && more; i++) {
+            row = model_dirty_next(g->world->model, &cursor);
+            more = row != ROW_NONE;
+            if (more)
+                save_row(g, row);
+        }
+        pthread_rwlock_unlock(&g->world->model_lock);
+        rd_kafka_poll(g->producer, 0);
+    }
+}
+
+static void *follow(void *arg) {
+    struct globals *g = arg;
+    int64_t saved = clock_mono_us();
+    while (!atomic_load(&g->quit)) {
+        poll_once(g, 100);
+        rd_kafka_poll(g->producer, 0);
+        if (clock_mono_us() - saved >= g->cfg->model_save_interval * 1000) {
+            save_model(g);
+            saved = clock_mono_us();
+        }
+    }
+    save_model(g);
+    rd_kafka_flush(g->producer, API_TIMEOUT_MS);
+    return NULL;
+}
+
+static void globals_free(struct globals *g) {
+    if (!g)
+        return;
+    if (g->consumer) {
+        rd_kafka_consumer_close(g->consumer);
+        rd_kafka_destroy(g->consumer);
+    }
+    if (g->producer)
+        rd_kafka_destroy(g->producer);
+    if (g->end.list)
+        rd_kafka_topic_partition_list_destroy(g->end.list);
+    decoder_free(g->decoder);
+    buf_free(&g->key);
+    buf_free(&g->value);
+    free(g);
+}
+DEFINE_CLEANUP(struct globals, globals_free)
+
+int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
+                  struct globals **ret) {
+    autofree(globals_free) struct globals *g = calloc(1, sizeof *g);
+    if (!g)
+        return -ENOMEM;
+    g->world = w;
+    g->cfg = w->cfg;
+    g->metrics = m;
+    g->stop = stop;
+    snprintf(g->model_topic, sizeof g->model_topic, "beckon-%s-model", g->cfg->app_name);
+    static const char *const consume[] = {"group.id",
+                                          "beckon-globals",
+                                          "enable.auto.commit",
+                                          "false",
+                                          "auto.offset.reset",
+                                          "earliest",
+                                          "isolation.level",
+                                          "read_committed",
+                                          "enable.partition.eof",
+                                          "true",
+                                          NULL};
+    static const char *const produce[] = {"enable.idempotence", "true",           "linger.ms", "20",
+                                          "partitioner",        "murmur2_random", NULL};
+    int r = decoder_new(g->cfg, &g->decoder);
+    if (r < 0)
+        return r;
+    g->consumer = kafka_client(g->cfg, RD_KAFKA_CONSUMER, consume);
+    g->producer = kafka_client(g->cfg, RD_KAFKA_PRODUCER, produce);
+    if (!g->consumer || !g->producer)
+        return -EINVAL;
+    rd_kafka_poll_set_consumer(g->consumer);
+    r = assign_topics(g, true);
+    if (r == 0)
+        r = read_whole(g);
+    if (r == 0)
+        r = -pthread_create(&g->thread, NULL, follow, g);
+    if (r < 0)
+        return r;
+    *ret = TAKE(g);
+    return 0;
+}
+
+void globals_stop(struct globals *g) {
+    if (!g)
+        return;
+    atomic_store(&g->quit, true);
+    pthread_join(g->thread, NULL);
+    globals_free(g);
+}

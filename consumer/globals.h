@@ -1,0 +1,19 @@
+/* The topics every process reads whole: the catalogue, people's wishes, and the
+ * model as it was saved; and the saving of the model. One thread. */
+#pragma once
+
+#include <stdatomic.h>
+
+#include "consumer/world.h"
+
+struct metrics;
+struct globals;
+
+/* Reads items, user-control and the model topic up to their present ends (progress in
+ * the log), so that the first event finds them; then a thread goes on following
+ * items and user-control and saves changed item vectors every model.save_interval.
+ * 0, -EINTR when *stop was set meanwhile, or an error (logged). */
+int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
+                  struct globals **ret);
+/* Saves what changed and ends the thread. */
+void globals_stop(struct globals *g);

@@ -1,0 +1,365 @@
+#include "consumer/stream_internal.h"
+
+enum {
+    REWRITE_SLICE = 256, /* users ranked per turn while a wiped cache is filled again */
+    UPKEEP_MS = 100,
+    MEASURE_MS = 1000,
+};
+
+/* ---- events ---- */
+
+static void gather(struct stream *s) {
+    size_t max = (size_t)s->cfg->stream_batch;
+    int64_t until = clock_mono_us() + s->cfg->stream_linger * 1000;
+    int wait = s->uncommitted ? 1 : 20;
+    while (s->n_msgs < max && running(s)) {
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, s->n_msgs ? 0 : wait);
+        if (!m) {
+            if (!s->n_msgs || clock_mono_us() >= until)
+                return;
+            poll(NULL, 0, 1);
+            continue;
+        }
+        if (!m->err) {
+            if (!s->n_msgs)
+                s->polled_us = clock_mono_us();
+            stream_keep(s, m);
+            continue;
+        }
+        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+            struct slot *slot = slot_of(s, m->partition);
+            if (slot)
+                slot->at_end = true;
+        } else if (rd_kafka_fatal_error(s->consumer, NULL, 0)) {
+            bool fenced =
+                m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
+                rd_kafka_fatal_error(s->consumer, NULL, 0) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+            log_error("consumer-failed", "worker=%u error=%s", s->c->index,
+                      log_q(rd_kafka_message_errstr(m)));
+            stop_with(s, fenced ? STREAM_FENCED : STREAM_FAILED);
+        } else {
+            log_warning("consume", "worker=%u error=%s", s->c->index,
+                        log_q(rd_kafka_message_errstr(m)));
+        }
+        rd_kafka_message_destroy(m);
+    }
+}
+
+/* Decodes what was gathered; what is not usable goes to the dead letters at once.
+ * Stops early where the schema registry does not answer: the rest waits. */
+static size_t decode(struct stream *s, int64_t wall_ms, size_t *ret_inputs) {
+    size_t n = 0, i = 0;
+    for (; i < s->n_msgs; i++) {
+        rd_kafka_message_t *m = s->msgs[i];
+        struct slot *slot = slot_of(s, m->partition);
+        struct input *in = &s->inputs[n];
+        memset(in, 0, offsetof(struct input, ev));
+        in->lane = slot->lane;
+        in->msg = m;
+        in->origin = (struct origin){s->cfg->topics_clickstream, m->partition, m->offset,
+                                     rd_kafka_message_timestamp(m, NULL)};
+        struct dead why = {.schema_id = -1};
+        struct str key = {m->key, m->key_len};
+        metric_add(&s->metrics->bytes, m->len + m->key_len);
+        enum dead_reason r =
+            decode_event(s->decoder, m->payload, m->len, key, &in->origin, wall_ms, &in->ev, &why);
+        if (r == DEAD_NONE)
+            n++;
+        else if (r == DECODE_RETRY)
+            break;
+        else if (stream_dead(s, in, &why) < 0)
+            stop_with(s, STREAM_FAILED);
+        slot->next_offset = m->offset + 1;
+        slot->moved = true;
+        if (!s->uncommitted++)
+            s->oldest_uncommitted_us = clock_mono_us();
+    }
+    *ret_inputs = n;
+    return i;
+}
+
+static void process(struct stream *s) {
+    int64_t wall = clock_wall_ms(), start = clock_mono_us();
+    size_t n = 0, done = decode(s, wall, &n);
+    if (s->c->hooks.batch)
+        s->c->hooks.batch(s->c->hooks.ctx, s->worker, s->inputs, n);
+    if (n && worker_step(s->worker, s->inputs, n, wall) < 0) {
+        log_error("out-of-memory", "worker=%u while=\"processing events\"", s->c->index);
+        stop_with(s, STREAM_FAILED);
+    }
+    metric_add(&s->metrics->batches, 1);
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (s->slots[i].lane->stream_ms != INT64_MIN)
+            metric_set(&s->metrics->stream_delay_ms, wall - s->slots[i].lane->stream_ms);
+    int64_t sent = clock_mono_us();
+    cache_send(s->cache);
+    if (stream_wait_for_cache(s)) {
+        int64_t now = clock_mono_us();
+        hist_add(&s->metrics->redis_latency, now - sent);
+        hist_add(&s->metrics->list_latency, now - s->polled_us);
+        hist_add(&s->metrics->batch_latency, now - start);
+    }
+    for (size_t i = 0; i < done; i++)
+        rd_kafka_message_destroy(s->msgs[i]);
+    memmove(s->msgs, s->msgs + done, (s->n_msgs - done) * sizeof *s->msgs);
+    s->n_msgs -= done;
+    decoder_reset(s->decoder);
+    if (s->n_msgs) { /* the registry is away */
+        stream_restore(s);
+        poll(NULL, 0, 100);
+    }
+}
+
+/* Numbers that others keep. */
+static void measure(struct stream *s) {
+    struct metrics *m = s->metrics;
+    struct learn_stats ls;
+    learner_stats(worker_learner(s->worker), &ls);
+    metric_total(&m->learn_steps, ls.steps);
+    metric_total(&m->learn_negatives, ls.negatives);
+    metric_total(&m->learn_clipped, ls.clipped);
+    metric_total(&m->learn_nan, ls.nan_guarded);
+    struct cache_stats cs;
+    cache_stats(s->cache, &cs);
+    metric_total(&m->redis_commands, cs.commands);
+    metric_total(&m->redis_retries, cs.resent);
+    int64_t restoring = 0;
+    for (size_t i = 0; i < s->n_slots; i++)
+        restoring += !s->slots[i].ready;
+    metric_set(&m->partitions, (int64_t)s->n_slots);
+    metric_set(&m->restoring, restoring);
+    struct model_memory mm;
+    pthread_rwlock_rdlock(&s->c->world->model_lock);
+    for (size_t i = 0; i < s->n_slots; i++) {
+        model_memory(s->c->world->model, s->slots[i].lane->users, &mm);
+        metric_set(&m->items, (int64_t)mm.items);
+        metric_set(&m->bytes_per_item, (int64_t)mm.bytes_per_item);
+        if (mm.users)
+            metric_set(&m->bytes_per_user, (int64_t)mm.bytes_per_user);
+    }
+    pthread_rwlock_unlock(&s->c->world->model_lock);
+}
+
+/* Timers of quiet lanes, price drops, a wiped cache, lag. */
+static void upkeep(struct stream *s) {
+    int64_t wall = clock_wall_ms();
+    if (wall - s->upkeep_ms < UPKEEP_MS && wall >= s->upkeep_ms)
+        return;
+    s->upkeep_ms = wall;
+    int r = 0;
+    int64_t lag = 0, users = 0;
+    struct lane *lanes[s->n_slots + 1];
+    size_t n_lanes = 0;
+    for (size_t i = 0; i < s->n_slots && r == 0; i++) {
+        struct slot *slot = &s->slots[i];
+        if (!slot->ready)
+            continue;
+        lanes[n_lanes++] = slot->lane;
+        users += (int64_t)shard_users(slot->lane->users);
+        int64_t low, high;
+        if (!rd_kafka_get_watermark_offsets(s->consumer, s->cfg->topics_clickstream,
+                                            slot->lane->partition, &low, &high) &&
+            high >= 0 && slot->next_offset >= 0 && !slot->at_end)
+            lag += MAX(0, high - slot->next_offset);
+        if (slot->at_end && wall - slot->lane->last_wall_ms >= s->cfg->stream_idle)
+            r = worker_idle(s->worker, slot->lane, wall);
+    }
+    if (r == 0)
+        r = worker_price_drops(s->worker, lanes, n_lanes, wall);
+    metric_set(&s->metrics->lag, lag);
+    metric_set(&s->metrics->users, users);
+    if (wall - s->measured_ms >= MEASURE_MS) {
+        s->measured_ms = wall;
+        measure(s);
+    }
+    if (cache_wiped(s->cache)) {
+        log_warning("redis-wiped", "worker=%u rewriting=all", s->c->index);
+        for (size_t i = 0; i < s->n_slots; i++) {
+            s->slots[i].rewriting = true;
+            s->slots[i].rewrite_cursor = 0;
+        }
+    }
+    if (r < 0)
+        stop_with(s, STREAM_FAILED);
+}
+
+static bool rewrite_some(struct stream *s) {
+    for (size_t i = 0; i < s->n_slots; i++) {
+        struct slot *slot = &s->slots[i];
+        if (!slot->ready || !slot->rewriting)
+            continue;
+        slot->rewriting = worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor,
+                                         REWRITE_SLICE, clock_wall_ms());
+        return true;
+    }
+    return false;
+}
+
+static bool commit_due(const struct stream *s) {
+    return s->uncommitted >= (size_t)s->cfg->stream_commit_events ||
+           (s->uncommitted &&
+            clock_mono_us() - s->oldest_uncommitted_us >= s->cfg->stream_commit_interval * 1000);
+}
+
+static void turn(struct stream *s) {
+    stream_restore(s);
+    gather(s);
+    if (s->must_rewind) {
+        stream_rewind(s);
+        return;
+    }
+    if (s->n_msgs)
+        process(s);
+    else
+        rewrite_some(s);
+    upkeep(s);
+    bool unsent = s->outbox.n || cache_pending(s->cache);
+    if (!s->ended && (commit_due(s) || (!s->uncommitted && unsent)) && !stream_commit(s, true))
+        s->must_rewind = true;
+    rd_kafka_poll(s->producer, 0);
+}
+
+/* ---- life ---- */
+
+struct property {
+    const char *name, *value;
+    bool own; /* not for the `kafka:` section to change */
+};
+
+static rd_kafka_t *client(struct stream *s, rd_kafka_type_t type, bool in_group,
+                          const struct property *p, size_t n) {
+    autofree(kafka_conf_free) rd_kafka_conf_t *conf = NULL;
+    if (kafka_conf_new(s->cfg, &conf) < 0)
+        return NULL;
+    for (size_t i = 0; i < n; i++) {
+        int r = !p[i].value ? 0
+                : p[i].own  ? kafka_conf_set(conf, p[i].name, p[i].value)
+                            : kafka_conf_default(s->cfg, conf, p[i].name, p[i].value);
+        if (r < 0)
+            return NULL;
+    }
+    rd_kafka_conf_set_opaque(conf, s);
+    if (in_group)
+        rd_kafka_conf_set_rebalance_cb(conf, stream_on_rebalance);
+    if (type == RD_KAFKA_PRODUCER)
+        rd_kafka_conf_set_dr_msg_cb(conf, stream_on_delivery);
+    return kafka_client_new(type, TAKE(conf));
+}
+
+static int open_clients(struct stream *s) {
+    const struct config *cfg = s->cfg;
+    snprintf(s->changelog, sizeof s->changelog, "beckon-%s-changelog", cfg->app_name);
+    snprintf(s->name, sizeof s->name, "%s-%s-%u", cfg->app_name, cfg->app_instance, s->c->index);
+    const struct property consume[] = {
+        {"group.id", cfg->app_name, true},
+        {"group.instance.id", s->c->static_member ? s->name : NULL, true},
+        {"enable.auto.commit", "false", true},
+        {"partition.assignment.strategy", "cooperative-sticky", true},
+        {"isolation.level", "read_committed", true},
+        {"enable.partition.eof", "true", true},
+        {"auto.offset.reset", "earliest", false},
+        {"session.timeout.ms", "15000", false},
+    };
+    const struct property produce[] = {
+        {"transactional.id", exactly_once(s) ? s->name : NULL, true},
+        {"enable.idempotence", "true", true},
+        {"partitioner", "murmur2_random", false},
+        {"linger.ms", "5", false},
+        {"batch.num.messages", "50000", false},
+        {"queue.buffering.max.messages", "500000", false},
+    };
+    const struct property restore[] = {
+        {"group.id", s->name, true},
+        {"enable.auto.commit", "false", true},
+        {"isolation.level", "read_committed", true},
+        {"enable.partition.eof", "true", true},
+        {"queued.max.messages.kbytes", "16384", true},
+    };
+    const struct property probe[] = {
+        {"group.id", s->name, true},
+        {"isolation.level", "read_uncommitted", true},
+    };
+    s->consumer = client(s, RD_KAFKA_CONSUMER, true, consume, ARRAY_LEN(consume));
+    s->producer = client(s, RD_KAFKA_PRODUCER, false, produce, ARRAY_LEN(produce));
+    s->restorer = client(s, RD_KAFKA_CONSUMER, false, restore, ARRAY_LEN(restore));
+    s->probe = client(s, RD_KAFKA_CONSUMER, false, probe, ARRAY_LEN(probe));
+    if (!s->consumer || !s->producer || !s->restorer || !s->probe)
+        return -EINVAL;
+    rd_kafka_poll_set_consumer(s->consumer);
+    rd_kafka_poll_set_consumer(s->restorer);
+    while (exactly_once(s) && running(s)) {
+        enum fate f = stream_fate(s, rd_kafka_init_transactions(s->producer, API_TIMEOUT_MS),
+                                  "transactions-wait");
+        if (f == FATE_OK)
+            break;
+        if (f != FATE_RETRY)
+            return -EIO;
+    }
+    rd_kafka_topic_partition_list_t *topics = rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_list_add(topics, cfg->topics_clickstream, RD_KAFKA_PARTITION_UA);
+    rd_kafka_resp_err_t err = rd_kafka_subscribe(s->consumer, topics);
+    rd_kafka_topic_partition_list_destroy(topics);
+    if (err)
+        log_error("subscribe-failed", "error=%s", log_q(rd_kafka_err2str(err)));
+    return err ? -EIO : 0;
+}
+
+static int open_stream(struct stream *s) {
+    s->sink = stream_sink(s);
+    s->msgs = calloc((size_t)s->cfg->stream_batch, sizeof(void *));
+    s->inputs = calloc((size_t)s->cfg->stream_batch, sizeof *s->inputs);
+    if (!s->msgs || !s->inputs)
+        return -ENOMEM;
+    int r = worker_new(s->c->world, s->c->index, &s->sink, s->metrics, &s->worker);
+    if (r == 0)
+        r = cache_new(s->cfg, &s->cache);
+    if (r == 0)
+        r = decoder_new(s->cfg, &s->decoder);
+    if (r == 0)
+        r = encoder_new(s->cfg, (enum data_format)s->cfg->topics_output_format, &s->encoder);
+    return r < 0 ? r : open_clients(s);
+}
+
+static void close_stream(struct stream *s) {
+    if (s->consumer) {
+        if (s->end == STREAM_STOPPED && !s->must_rewind)
+            stream_commit(s, false);
+        rd_kafka_consumer_close(s->consumer); /* revokes: commits what is left, drops the lanes */
+    }
+    if (s->restorer)
+        rd_kafka_consumer_close(s->restorer);
+    while (s->n_msgs)
+        rd_kafka_message_destroy(s->msgs[--s->n_msgs]);
+    while (s->n_slots)
+        stream_drop_slot(s, 0);
+    if (s->producer)
+        rd_kafka_destroy(s->producer);
+    if (s->consumer)
+        rd_kafka_destroy(s->consumer);
+    if (s->restorer)
+        rd_kafka_destroy(s->restorer);
+    if (s->probe)
+        rd_kafka_destroy(s->probe);
+    if (s->cache)
+        cache_send(s->cache), cache_wait(s->cache);
+    cache_free(s->cache);
+    decoder_free(s->decoder);
+    encoder_free(s->encoder);
+    worker_free(s->worker);
+    outbox_free(&s->outbox);
+    buf_free(&s->scratch);
+    buf_free(&s->notices);
+    free(s->slots);
+    free(s->msgs);
+    free(s->inputs);
+}
+
+enum stream_end stream_run(const struct stream_config *c) {
+    struct stream s = {.c = c, .cfg = c->world->cfg, .metrics = c->metrics, .end = STREAM_STOPPED};
+    if (open_stream(&s) < 0)
+        stop_with(&s, STREAM_FAILED);
+    while (running(&s))
+        turn(&s);
+    close_stream(&s);
+    return s.end;
+}

@@ -1,0 +1,167 @@
+#include "consumer/stream_internal.h"
+
+enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
+    if (!e)
+        return FATE_OK;
+    enum fate f = rd_kafka_error_is_fatal(e)             ? FATE_FATAL
+                  : rd_kafka_error_txn_requires_abort(e) ? FATE_ABORT
+                  : rd_kafka_error_is_retriable(e)       ? FATE_RETRY
+                                                         : FATE_ABORT;
+    rd_kafka_resp_err_t code = rd_kafka_error_code(e);
+    log_line(f == FATE_FATAL ? LOG_ERROR : LOG_WARNING, what, "worker=%u error=%s", s->c->index,
+             log_q(rd_kafka_error_string(e)));
+    if (f == FATE_FATAL)
+        stop_with(s, code == RD_KAFKA_RESP_ERR__FENCED ? STREAM_FENCED : STREAM_FAILED);
+    rd_kafka_error_destroy(e);
+    return f;
+}
+
+static void abort_transaction(struct stream *s) {
+    metric_add(&s->metrics->aborts, 1);
+    for (int tries = 0; tries < 20; tries++)
+        if (stream_fate(s, rd_kafka_abort_transaction(s->producer, API_TIMEOUT_MS),
+                        "abort-failed") != FATE_RETRY)
+            return;
+}
+
+static int put_changelog(void *ctx, const void *key, size_t key_n, const void *value,
+                         size_t value_n) {
+    struct {
+        struct stream *s;
+        int32_t partition;
+    } *c = ctx;
+    return outbox_put(&c->s->outbox, c->s->changelog, c->partition, key, key_n, value, value_n, 0,
+                      NULL);
+}
+
+static int collect_changes(struct stream *s) {
+    for (size_t i = 0; i < s->n_slots; i++) {
+        if (!s->slots[i].ready)
+            continue;
+        struct {
+            struct stream *s;
+            int32_t partition;
+        } ctx = {s, s->slots[i].lane->partition};
+        int r = lane_changes(s->slots[i].lane, put_changelog, &ctx);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+static rd_kafka_topic_partition_list_t *positions(struct stream *s) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_slots + 1);
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (s->slots[i].moved)
+            rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
+                                              s->slots[i].lane->partition)
+                ->offset = s->slots[i].next_offset;
+    return list;
+}
+
+bool stream_wait_for_cache(struct stream *s) {
+    if (cache_wait(s->cache) == 0)
+        return true;
+    log_warning("redis-away", "worker=%u error=%s intake=paused", s->c->index,
+                log_q(cache_error(s->cache)));
+    metric_set(&s->metrics->paused, 1);
+    stream_pause(s);
+    while (running(s) && cache_wait(s->cache) < 0) {
+        stream_restore(s);
+        poll(NULL, 0, 50);
+        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, 0);
+        if (!m)
+            continue;
+        if (!m->err)
+            stream_keep(s, m);
+        else
+            rd_kafka_message_destroy(m);
+    }
+    metric_set(&s->metrics->paused, 0);
+    if (!running(s))
+        return false;
+    log_info("redis-back", "worker=%u intake=resumed", s->c->index);
+    stream_resume(s);
+    return true;
+}
+
+static bool commit_exactly_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets) {
+    if (stream_fate(s, rd_kafka_begin_transaction(s->producer), "begin-failed") != FATE_OK)
+        return false;
+    enum fate f = FATE_OK;
+    rd_kafka_resp_err_t err = outbox_produce(&s->outbox, s->producer);
+    if (err) {
+        log_warning("produce-failed", "worker=%u error=%s", s->c->index,
+                    log_q(rd_kafka_err2str(err)));
+        f = FATE_ABORT;
+    }
+    if (f == FATE_OK && offsets->cnt) {
+        rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(s->consumer);
+        do
+            f = stream_fate(
+                s,
+                rd_kafka_send_offsets_to_transaction(s->producer, offsets, group, API_TIMEOUT_MS),
+                "offsets-failed");
+        while (f == FATE_RETRY);
+        rd_kafka_consumer_group_metadata_destroy(group);
+    }
+    if (f == FATE_OK)
+        do
+            f = stream_fate(s, rd_kafka_commit_transaction(s->producer, API_TIMEOUT_MS),
+                            "commit-failed");
+        while (f == FATE_RETRY);
+    if (f == FATE_ABORT)
+        abort_transaction(s);
+    return f == FATE_OK;
+}
+
+static bool commit_at_least_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets) {
+    s->failed_delivery = false;
+    rd_kafka_resp_err_t err = outbox_produce(&s->outbox, s->producer);
+    while (!err && rd_kafka_outq_len(s->producer) > 0 && !s->ended)
+        rd_kafka_flush(s->producer, 500);
+    if (!err && !s->failed_delivery && offsets->cnt)
+        err = rd_kafka_commit(s->consumer, offsets, 0);
+    if (err)
+        log_warning("commit-failed", "worker=%u error=%s", s->c->index,
+                    log_q(rd_kafka_err2str(err)));
+    return !err && !s->failed_delivery;
+}
+
+void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
+    struct stream *s = opaque;
+    (void)rk;
+    if (m->err)
+        s->failed_delivery = true;
+}
+
+bool stream_commit(struct stream *s, bool patient) {
+    if (s->must_rewind || (s->ended && s->end != STREAM_STOPPED))
+        return false;
+    if (collect_changes(s) < 0) {
+        log_error("out-of-memory", "worker=%u while=\"collecting changes\"", s->c->index);
+        stop_with(s, STREAM_FAILED);
+        return false;
+    }
+    bool nothing = s->outbox.n == 0 && s->uncommitted == 0;
+    bool sent = cache_send(s->cache) == 0;
+    if (patient ? !stream_wait_for_cache(s) : !sent || cache_wait(s->cache) < 0) {
+        outbox_clear(&s->outbox);
+        return nothing;
+    }
+    if (nothing)
+        return true;
+    int64_t start = clock_mono_us();
+    rd_kafka_topic_partition_list_t *offsets = positions(s);
+    bool ok = exactly_once(s) ? commit_exactly_once(s, offsets) : commit_at_least_once(s, offsets);
+    rd_kafka_topic_partition_list_destroy(offsets);
+    if (!ok)
+        return false;
+    metric_add(&s->metrics->commits, 1);
+    hist_add(&s->metrics->commit_latency, clock_mono_us() - start);
+    for (size_t i = 0; i < s->n_slots; i++)
+        s->slots[i].moved = false;
+    s->uncommitted = 0;
+    stream_show_notices(s);
+    return true;
+}

@@ -1,0 +1,132 @@
+#include "consumer/stream_internal.h"
+
+int stream_dead(struct stream *s, const struct input *in, const struct dead *why) {
+    const rd_kafka_message_t *m = in->msg;
+    metric_add(&s->metrics->dead[why->reason], 1);
+    if (!*s->cfg->topics_dlq)
+        return 0;
+    struct dead_letter d = {
+        .reason = why->reason,
+        .detail = why->detail,
+        .schema_id = why->schema_id,
+        .origin = in->origin,
+        .key = m->key,
+        .key_n = m->key_len,
+        .payload = m->payload,
+        .payload_n = m->len,
+        .time_ms = clock_wall_ms(),
+    };
+    int r = encode_dead_letter(s->encoder, &d, &s->scratch);
+    if (r < 0)
+        return r;
+    rd_kafka_headers_t *had = NULL, *headers;
+    if (rd_kafka_message_headers(m, &had) == RD_KAFKA_RESP_ERR_NO_ERROR && had)
+        headers = rd_kafka_headers_copy(had);
+    else
+        headers = rd_kafka_headers_new(1);
+    rd_kafka_header_add(headers, "beckon-reason", -1, dead_reason_name(why->reason), -1);
+    return outbox_put(&s->outbox, s->cfg->topics_dlq, RD_KAFKA_PARTITION_UA, m->key, m->key_len,
+                      s->scratch.p, s->scratch.n, 0, headers);
+}
+
+static uint64_t sample_hash(const struct trigger_record *t) {
+    return hash_bytes(t->id, strlen(t->id), 1) >> 11;
+}
+
+/* What beckon:triggers shows, as field NUL value NUL … behind a count. */
+static void notice(struct stream *s, const struct trigger_record *t) {
+    char time[24];
+    snprintf(time, sizeof time, "%lld", (long long)t->time_ms);
+    const struct str kv[] = {
+        STR("id"),      str_of(t->id),  STR("user"),  t->user,     STR("campaign"),
+        t->campaign,    STR("channel"), t->channel,   STR("item"), t->item,
+        STR("time_ms"), str_of(time),   STR("offer"), t->offer,
+    };
+    for (size_t i = 0; i < ARRAY_LEN(kv); i++) {
+        uint32_t n = (uint32_t)kv[i].n;
+        buf_put(&s->notices, &n, sizeof n);
+        buf_put(&s->notices, kv[i].p, kv[i].n);
+        buf_put(&s->notices, "", 1);
+    }
+}
+
+enum { NOTICE_STRINGS = 14 };
+
+static int on_decision(void *ctx, const struct decision *d, const struct trigger_record *t) {
+    struct stream *s = ctx;
+    int r = 0;
+    __atomic_fetch_add(&s->c->decided[d->campaign][d->reason], 1, __ATOMIC_RELAXED);
+    if (!t->sent)
+        metric_add(&s->metrics->suppressed[d->reason], 1);
+    if (t->sent) {
+        metric_add(&s->metrics->triggers, 1);
+        r = encode_trigger(s->encoder, t, &s->scratch);
+        if (r == 0)
+            r = outbox_put(&s->outbox, s->cfg->topics_triggers, RD_KAFKA_PARTITION_UA, t->user.p,
+                           t->user.n, s->scratch.p, s->scratch.n, 0, NULL);
+        notice(s, t);
+    }
+    if (r < 0 || !*s->cfg->topics_decisions)
+        return r;
+    if (!t->sent && (double)sample_hash(t) * 0x1p-53 >= s->cfg->topics_decision_sample)
+        return 0;
+    r = encode_decision(s->encoder, t, &s->scratch);
+    if (r < 0)
+        return r;
+    return outbox_put(&s->outbox, s->cfg->topics_decisions, RD_KAFKA_PARTITION_UA, t->user.p,
+                      t->user.n, s->scratch.p, s->scratch.n, 0, NULL);
+}
+
+static size_t entries_of(struct stream *s, const struct list *l, struct cache_entry *ret) {
+    for (uint32_t i = 0; i < l->n; i++) {
+        struct item_view v;
+        model_item_view(s->c->world->model, l->e[i].item, &v);
+        ret[i] = (struct cache_entry){v.id, l->e[i].score};
+    }
+    return l->n;
+}
+
+static void on_list(void *ctx, const struct user *u, const struct list *l) {
+    struct stream *s = ctx;
+    struct cache_entry e[TOP_MAX];
+    cache_top(s->cache, u->id, e, entries_of(s, l, e));
+}
+
+static void on_similar(void *ctx, uint32_t item, const struct list *l) {
+    struct stream *s = ctx;
+    struct cache_entry e[TOP_MAX];
+    struct item_view v;
+    model_item_view(s->c->world->model, item, &v);
+    cache_similar(s->cache, v.id, e, entries_of(s, l, e));
+}
+
+static void on_profile(void *ctx, const struct user *u, int64_t now_ms) {
+    struct stream *s = ctx;
+    cache_user(s->cache, s->c->world->model, u, now_ms);
+}
+
+void stream_show_notices(struct stream *s) {
+    const uint8_t *p = s->notices.p, *end = p + s->notices.n;
+    while (p < end && !s->notices.failed) {
+        char *str[NOTICE_STRINGS];
+        for (size_t i = 0; i < NOTICE_STRINGS; i++) {
+            uint32_t n;
+            memcpy(&n, p, sizeof n);
+            str[i] = (char *)p + sizeof n;
+            p += sizeof n + n + 1;
+        }
+        struct key_value kv[NOTICE_STRINGS / 2];
+        for (size_t i = 0; i < ARRAY_LEN(kv); i++)
+            kv[i] = (struct key_value){.key = str[2 * i], .value = str[2 * i + 1]};
+        cache_trigger(s->cache, kv, ARRAY_LEN(kv));
+    }
+    buf_reset(&s->notices);
+}
+
+static int on_dead(void *ctx, const struct input *in, const struct dead *why) {
+    return stream_dead(ctx, in, why);
+}
+
+struct sink stream_sink(struct stream *s) {
+    return (struct sink){s, on_dead, on_decision, on_list, on_similar, on_profile};
+}
