@@ -11,6 +11,8 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
  * argv[0] is the name, the return value the exit code. */
 // clang-format off
 #define COMMANDS(X)                                                                                \
+    X(run, "consume the clickstream: learn, write lists, send triggers")                           \
+    X(replay, "the same engine over files: how good are the lists?")                               \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
     X(top, "the list of a user")                                                                   \
