@@ -12,6 +12,7 @@
 
 #include "consumer/cache.h"
 #include "consumer/clock.h"
+#include "consumer/dump.h"
 #include "consumer/resp.h"
 
 enum { USERS = 20000, BATCH = 1000, ROUNDS = 5, ENTRIES = 20, ITEMS = 100000 };
@@ -99,6 +100,23 @@ static double time_formatting(const struct workload *w, bool own) {
     return (double)us * 1000 / USERS;
 }
 
+/* ns per list of 20 as a payload of RESTORE. */
+static double time_payload(const struct workload *w) {
+    struct buf b = {0};
+    int64_t start = clock_mono_us();
+    for (int i = 0; i < USERS; i++) {
+        struct dump_entry e[ENTRIES];
+        for (int k = 0; k < ENTRIES; k++)
+            e[k] = (struct dump_entry){w->list[i][k].item,
+                                       (int64_t)(w->list[i][k].score * (float)CACHE_SCORE_SCALE)};
+        buf_reset(&b);
+        dump_zset(&b, e, ENTRIES);
+    }
+    int64_t us = clock_mono_us() - start;
+    buf_free(&b);
+    return (double)us * 1000 / USERS;
+}
+
 static void store(struct cache *c) {
     for (int tries = 0; cache_wait(c) < 0; tries++)
         if (tries == 100) {
@@ -169,10 +187,11 @@ int main(int argc, char **argv) {
         return 1;
     autofree(free) struct workload *w = make_workload();
     store(c);
-    double own = 1e9, hiredis = 1e9, lists = 0, transactions = 0, zadds = 0;
+    double own = 1e9, hiredis = 1e9, payload = 1e9, lists = 0, transactions = 0, zadds = 0;
     for (int round = 0; round < ROUNDS; round++) {
         own = MIN(own, time_formatting(w, true));
         hiredis = MIN(hiredis, time_formatting(w, false));
+        payload = MIN(payload, time_payload(w));
         lists = MAX(lists, time_cache(c, w));
         zadds = MAX(zadds, time_redis_benchmark(w));
     }
@@ -182,8 +201,9 @@ int main(int argc, char **argv) {
         for (int round = 0; round < ROUNDS; round++)
             transactions = MAX(transactions, time_cache(plain, w));
     }
-    printf("formatting a ZADD of 20: %.0f ns, by redisFormatCommandArgv %.0f ns, ratio %.2f\n", own,
-           hiredis, own / hiredis);
+    printf("formatting a ZADD of 20: %.0f ns, by redisFormatCommandArgv %.0f ns, ratio %.2f; a "
+           "payload of 20: %.0f ns\n",
+           own, hiredis, own / hiredis, payload);
     printf("lists of 20 through the cache: %.0f lists/s; by transactions: %.0f lists/s, %.0f "
            "commands/s\n",
            lists, transactions, transactions * 5);
