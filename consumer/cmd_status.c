@@ -14,8 +14,10 @@ static const struct section {
     const char *title;
     const char *fields[14];
 } sections[] = {
-    {"stream", {"events_per_s", "events", "lag", "paused", "commits", "aborts", "uptime_s"}},
-    {"latency", {"event_to_list_ms*", "commit_ms*", "*_ms"}},
+    {"stream",
+     {"events_per_s", "events", "duplicates", "lag", "partitions", "paused", "restoring", "commits",
+      "aborts", "uptime_s"}},
+    {"latency", {"event_to_list_ms*", "batch_ms*", "redis_ms*", "commit_ms*"}},
     {"lists", {"lists_written", "lists_unchanged", "lists*"}},
     {"model",
      {"users", "items", "bytes_per_user", "bytes_per_item", "learn_steps", "nan_guarded", "floods",
