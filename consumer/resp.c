@@ -2,7 +2,7 @@
 
 #include <hiredis/hiredis.h>
 
-/* Commands are most of what a worker writes. Appending them here costs a third of
+/* Commands are most of what a worker writes. Appending them here costs a sixth of
  * redisFormatCommandArgv, which wants arrays of arguments and returns a new block each. */
 
 enum { LEN_MAX = 24 }; /* '$' or '*', 20 digits, CR LF */
