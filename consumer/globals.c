@@ -8,7 +8,7 @@
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 
-enum { API_TIMEOUT_MS = 10000, SAVE_BATCH = 256 };
+enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256 };
 
 struct globals {
     struct world *world;
@@ -76,18 +76,29 @@ static int add_topic(struct globals *g, rd_kafka_topic_partition_list_t *list, c
     return r;
 }
 
+/* A topic made a moment ago may still be without a leader. */
+static int find_end(struct globals *g, const rd_kafka_topic_partition_t *p, int64_t *ret_low,
+                    int64_t *ret_high) {
+    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
+    for (int tries = 0; tries < END_TRIES && !atomic_load(g->stop); tries++) {
+        err = rd_kafka_query_watermark_offsets(g->consumer, p->topic, p->partition, ret_low,
+                                               ret_high, API_TIMEOUT_MS);
+        if (!err)
+            return 0;
+        poll(NULL, 0, 200);
+    }
+    log_error("offsets-unreachable", "topic=%s partition=%d error=%s", p->topic, p->partition,
+              log_q(rd_kafka_err2str(err)));
+    return -EIO;
+}
+
 static int find_ends(struct globals *g, rd_kafka_topic_partition_list_t *parts) {
     g->end.list = rd_kafka_topic_partition_list_copy(parts);
     for (int i = 0; i < g->end.list->cnt; i++) {
         rd_kafka_topic_partition_t *p = &g->end.list->elems[i];
         int64_t low = 0, high = 0;
-        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
-            g->consumer, p->topic, p->partition, &low, &high, API_TIMEOUT_MS);
-        if (err) {
-            log_error("offsets-unreachable", "topic=%s partition=%d error=%s", p->topic,
-                      p->partition, log_q(rd_kafka_err2str(err)));
+        if (find_end(g, p, &low, &high) < 0)
             return -EIO;
-        }
         p->offset = high > low ? high : -1;
         g->end.left += p->offset >= 0;
     }
