@@ -67,8 +67,8 @@ void model_similar(struct learner *l, uint32_t item, uint32_t n, struct list *re
     if (n == 0 || item >= m->items.rows || !(m->items.hot[item].state & ITEM_LIVE))
         return;
     struct covisit_pair pairs[COVISIT_SLOTS];
-    size_t k = covisit_neighbours(m->covisit, item, (int64_t)m->items.hot[item].seen_s * 1000,
-                                  pairs, COVISIT_SLOTS);
+    int64_t seen_s = __atomic_load_n(&m->items.hot[item].seen_s, __ATOMIC_RELAXED);
+    size_t k = covisit_neighbours(m->covisit, item, seen_s * 1000, pairs, COVISIT_SLOTS);
     for (size_t i = 0; i < k && ret->n < n; i++)
         if (pairs[i].item < m->items.rows && pairs[i].item != item && listed(l->m, pairs[i].item))
             ret->e[ret->n++] = (struct list_entry){pairs[i].item, pairs[i].boost, BECAUSE_SIMILAR};
