@@ -95,13 +95,11 @@ static const struct tz_rules *zone_of(const struct policy_context *c) {
     return c->consent.tz ? c->consent.tz : c->set->tz;
 }
 
-/* The order is policy.h's. */
-static enum policy_reason guard(const struct policy_context *c, const struct event *e,
-                                int64_t now_ms, const struct candidate *cand) {
+/* The order is policy.h's, the audience has been asked already. */
+static enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
+                                const struct candidate *cand) {
     const struct policy_set *set = c->set;
     const struct campaign *k = &set->c[cand->campaign];
-    if (!audience_holds(c, k, e, now_ms, false))
-        return PR_AUDIENCE;
     if (profile_value(&c->user->prof, PF_BOT, now_ms) > 0)
         return PR_BOT;
     if (c->paused_all || k->spec.paused ||
@@ -240,14 +238,14 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
             struct candidate *cand, size_t n, struct decisions *out) {
     size_t eligible = 0;
     for (size_t i = 0; i < n; i++) {
+        if (!audience_holds(c, &c->set->c[cand[i].campaign], e, now_ms, false)) {
+            shard_count(c->shard, cand[i].campaign, PR_AUDIENCE);
+            continue;
+        }
         trigger_id(c->set, c->user, &cand[i]);
         if (already_sent(c->user, &cand[i]))
             continue;
-        enum policy_reason r = guard(c, e, now_ms, &cand[i]);
-        if (r == PR_AUDIENCE) {
-            shard_count(c->shard, cand[i].campaign, r);
-            continue;
-        }
+        enum policy_reason r = guard(c, now_ms, &cand[i]);
         if (e && c->set->c[cand[i].campaign].spec.trigger.kind == TRIGGER_VIEWED) {
             struct user_ext *x = ext_get(c->user);
             if (!x || ext_mark_set(x, cand[i].campaign, e->time_ms) < 0) {

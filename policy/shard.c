@@ -35,20 +35,18 @@ int policy_shard_new(const struct policy_set *set, struct policy_shard **ret) {
 }
 
 /* Takes this shard's part off the totals. */
-static void release(struct policy_shard *s) {
-    for (size_t i = 0; s->spend && i < s->set->n; i++)
+static void release(const struct policy_set *set, struct spend (*spend)[DAYS_KEPT]) {
+    for (size_t i = 0; spend && i < set->n; i++)
         for (size_t d = 0; d < DAYS_KEPT; d++)
-            if (s->spend[i][d].cell)
-                ledger_take(s->spend[i][d].cell, s->spend[i][d].used);
-    if (s->spend)
-        memset(s->spend, 0, s->set->n * sizeof *s->spend);
+            if (spend[i][d].cell)
+                ledger_take(spend[i][d].cell, spend[i][d].used);
+    free(spend);
 }
 
 void policy_shard_free(struct policy_shard *s) {
     if (!s)
         return;
-    release(s);
-    free(s->spend);
+    release(s->set, s->spend);
     free(s->since_ms);
     free(s);
 }
@@ -190,7 +188,11 @@ int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
         return -EBADMSG;
     if (!well_formed(w))
         return -EBADMSG;
-    release(s);
+    struct spend(*fresh)[DAYS_KEPT] = calloc(s->set->n + 1, sizeof *fresh),
+           (*old)[DAYS_KEPT] = s->spend;
+    if (!fresh)
+        return -ENOMEM;
+    s->spend = fresh;
     s->begun = s->dirty = false;
     for (size_t i = 0; i < s->set->n; i++)
         s->since_ms[i] = TIME_UNSET;
@@ -207,11 +209,12 @@ int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
         bool closed;
         struct spend *d = i >= 0 ? spend_slot(s, (size_t)i, day, &closed) : NULL;
         if (i >= 0 && !d && !closed)
-            return -ENOMEM;
+            r = -ENOMEM;
         if (d) {
             d->used += spent;
             ledger_add(d->cell, spent);
         }
     }
-    return 0;
+    release(s->set, old); /* last, so that nobody sees the totals dip and spends the difference */
+    return r;
 }

@@ -37,7 +37,7 @@ struct kit {
 
 struct kit_user {
     struct user u;
-    char id[24];
+    char id[40];
     struct consent consent;
 };
 
