@@ -23,7 +23,7 @@ void model_config_default(struct model_config *c) {
         .seed = 1,
         .loss = LOSS_BPR,
         .optimizer = OPT_ADAGRAD,
-        .learning_rate = 0.05f,
+        .learning_rate = 0.2f,
         .l2 = 0.001f,
         .clip = 5,
         .negatives = 4,

@@ -7,7 +7,10 @@
 /* A row whose length an update would bring beyond it is left alone: scores of such rows
  * stay finite in float, 512 wide or not. */
 #define NORM_MAX 1e9f
-#define ADAGRAD_EPS 1e-6f
+/* What accumulators count from: without it the first step of a row has full length however
+ * small its gradient, and one pass never makes good for that noise. */
+#define ROW_START 0.3f
+#define BIAS_START 1.0f
 
 static float softplus(float x) {
     return x > 0 ? x + log1pf(expf(-x)) : log1pf(expf(x));
@@ -36,7 +39,7 @@ static float step_size(struct learner *l, float *acc, float norm2, uint32_t widt
         return rate;
     float a = load_relaxed(acc) + norm2 / (float)width;
     store_relaxed(acc, a);
-    return rate / (sqrtf(a) + ADAGRAD_EPS);
+    return rate / sqrtf(a + (width == 1 ? BIAS_START : ROW_START));
 }
 
 /* What a touched row keeps of itself. The decay is apart from the adaptive step (Loshchilov

@@ -1,0 +1,190 @@
+#include "model/covisit.h"
+#include "model/sgd.h"
+#include "model/trend.h"
+#include "tests/support/people.h"
+
+#include <criterion/criterion.h>
+
+enum { DIM = 8, DENSE = 3 };
+
+struct world {
+    struct model *m;
+    struct learner *l;
+};
+
+static struct world world_new(void) {
+    struct model_config c;
+    model_config_default(&c);
+    c.dim = DIM;
+    c.max_items = 500;
+    c.flood_per_minute = 0;
+    struct world w = {0};
+    cr_assert_eq(model_new(&c, &w.m), 0);
+    cr_assert_eq(learner_new(w.m, 0, &w.l), 0);
+    return w;
+}
+
+static void world_free(struct world *w) {
+    learner_free(w->l);
+    model_free(w->m);
+}
+
+static void catalogue(struct model *m) {
+    struct rng r;
+    rng_seed(&r, 4);
+    for (int i = 0; i < 40; i++) {
+        char id[8];
+        float dense[DENSE] = {(float)rng_normal(&r), (float)rng_normal(&r), 1};
+        snprintf(id, sizeof id, "i%d", i);
+        struct item_info info = {.id = str_of(id),
+                                 .n_category = 1,
+                                 .category = {i % 2 ? STR("odd") : STR("even")},
+                                 .price = 5 + i,
+                                 .margin = NAN,
+                                 .n_dense = DENSE,
+                                 .dense = dense,
+                                 .available = true};
+        cr_assert_eq(model_item_upsert(m, &info, 1, NULL, NULL), 0);
+    }
+}
+
+static void live(struct world *w) {
+    struct rng r;
+    rng_seed(&r, 6);
+    struct user *u = person_new(w->m, "u");
+    for (int i = 0; i < 500; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "i%u", rng_below(&r, 60)); /* a third is not in the catalogue */
+        struct event e = event_of(u, id, EV_VIEW, 1000000 + i * 1000);
+        model_learn(w->l, NULL, u, &e, model_item_admit(w->m, e.item, e.time_ms));
+    }
+    person_free(u);
+}
+
+/* Every dirty row of one model into another; returns how many records. */
+static int copy(struct model *from, struct model *to) {
+    struct buf key = {0}, rec = {0};
+    uint32_t cursor = 0, row;
+    int n = 0;
+    while ((row = model_dirty_next(from, &cursor)) != ROW_NONE) {
+        buf_reset(&key);
+        buf_reset(&rec);
+        cr_assert_eq(model_item_encode(from, row, &key, &rec), 0);
+        cr_assert_eq(model_item_restore(to, (struct str){(char *)key.p, key.n}, rec.p, rec.n), 0);
+        n++;
+    }
+    buf_free(&key);
+    buf_free(&rec);
+    return n;
+}
+
+Test(record, what_was_learned_survives_in_another_process) {
+    struct world a = world_new(), b = world_new();
+    catalogue(a.m);
+    live(&a);
+    int n = copy(a.m, b.m);
+    cr_assert(n > 60 + 2, "%d records", n);
+    catalogue(b.m); /* comes after the learned state, rows differ */
+    for (int i = 0; i < 16; i++) {
+        model_maintain(a.m, 2000000);
+        model_maintain(b.m, 2000000);
+    }
+    cr_assert_arr_eq(a.m->phi, b.m->phi, DIM * DIM * sizeof(float));
+    cr_assert_arr_eq(a.m->items.proj, b.m->items.proj, DIM * DENSE * sizeof(float));
+    for (int i = 0; i < 60; i++) {
+        char id[8];
+        snprintf(id, sizeof id, "i%d", i);
+        uint32_t x = model_item_find(a.m, str_of(id)), y = model_item_find(b.m, str_of(id));
+        if (x == ROW_NONE)
+            continue;
+        cr_assert_neq(y, ROW_NONE);
+        cr_assert_arr_eq(item_eff(&a.m->items, x), item_eff(&b.m->items, y), DIM * sizeof(float));
+        cr_assert_eq(a.m->items.bias[x], b.m->items.bias[y]);
+        cr_assert_eq(a.m->items.hot[x].acc, b.m->items.hot[y].acc);
+        cr_assert_eq(trend_count(a.m->trend, x), trend_count(b.m->trend, y));
+        cr_assert_float_eq(trend_value(a.m->trend, x, 2000000), trend_value(b.m->trend, y, 2000000),
+                           1e-3);
+        struct covisit_pair p[COVISIT_SLOTS], q[COVISIT_SLOTS];
+        size_t np = covisit_neighbours(a.m->covisit, x, 2000000, p, COVISIT_SLOTS);
+        size_t nq = covisit_neighbours(b.m->covisit, y, 2000000, q, COVISIT_SLOTS);
+        cr_assert_eq(np, nq);
+    }
+    struct list la, lb;
+    struct user *nobody = NULL;
+    model_rank(a.l, &nobody, 1, false, &la);
+    model_rank(b.l, &nobody, 1, false, &lb);
+    cr_assert_eq(la.n, lb.n);
+    for (uint32_t i = 0; i < la.n; i++) {
+        struct item_view va, vb;
+        model_item_view(a.m, la.e[i].item, &va);
+        model_item_view(b.m, lb.e[i].item, &vb);
+        cr_assert(str_eq(va.id, vb.id));
+    }
+    world_free(&a);
+    world_free(&b);
+}
+
+Test(record, only_what_changed_is_handed_out) {
+    struct world a = world_new(), b = world_new();
+    catalogue(a.m);
+    live(&a);
+    cr_assert(copy(a.m, b.m) > 0);
+    cr_assert_eq(copy(a.m, b.m), 0);
+    struct user *u = person_new(a.m, "v");
+    struct event e = event_of(u, "i45", EV_VIEW, 3000000);
+    a.m->c.negatives = 0;
+    model_learn(a.l, NULL, u, &e, model_item_admit(a.m, e.item, e.time_ms));
+    cr_assert_eq(copy(a.m, b.m), 1);
+    person_free(u);
+    world_free(&a);
+    world_free(&b);
+}
+
+Test(record, no_flipped_byte_or_cut_goes_unnoticed) {
+    struct world a = world_new(), b = world_new();
+    catalogue(a.m);
+    live(&a);
+    uint32_t cursor = 0, row;
+    char kinds[256] = {0};
+    while ((row = model_dirty_next(a.m, &cursor)) != ROW_NONE) {
+        struct buf key = {0}, rec = {0};
+        cr_assert_eq(model_item_encode(a.m, row, &key, &rec), 0);
+        struct str k = {(char *)key.p, key.n};
+        if (!kinds[key.p[0]]++) {
+            for (size_t i = 0; i < rec.n; i++)
+                for (int bit = 0; bit < 8; bit += 7) {
+                    rec.p[i] ^= (uint8_t)(1 << bit);
+                    cr_assert_eq(model_item_restore(b.m, k, rec.p, rec.n), -EBADMSG);
+                    rec.p[i] ^= (uint8_t)(1 << bit);
+                }
+            for (size_t n = 0; n < rec.n; n++)
+                cr_assert_eq(model_item_restore(b.m, k, rec.p, n), -EBADMSG);
+            key.p[key.n - 1] ^= 1; /* under another key */
+            cr_assert_eq(model_item_restore(b.m, k, rec.p, rec.n), -EBADMSG);
+        }
+        buf_free(&key);
+        buf_free(&rec);
+    }
+    cr_assert(kinds['i'] && kinds['f'] && kinds['m'] && kinds['p']);
+    cr_assert_eq(b.m->items.live, 0);
+    world_free(&a);
+    world_free(&b);
+}
+
+Test(record, another_width_is_told_from_damage) {
+    struct world a = world_new();
+    struct model_config c = a.m->c;
+    c.dim = 16;
+    struct model *other = NULL;
+    cr_assert_eq(model_new(&c, &other), 0);
+    uint32_t row = model_item_admit(a.m, STR("x"), 1);
+    struct buf key = {0}, rec = {0};
+    cr_assert_eq(model_item_encode(a.m, row, &key, &rec), 0);
+    cr_assert_eq(model_item_restore(other, (struct str){(char *)key.p, key.n}, rec.p, rec.n),
+                 -EPROTO);
+    cr_assert_eq(model_item_encode(a.m, 77, &key, &rec), -EINVAL);
+    buf_free(&key);
+    buf_free(&rec);
+    model_free(other);
+    world_free(&a);
+}
