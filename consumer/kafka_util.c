@@ -6,7 +6,7 @@
 #include "consumer/clock.h"
 #include "consumer/log.h"
 
-enum { POLL_MS = 50, WAIT_MS = 30000, REASON_MAX = 512 };
+enum { POLL_MS = 50, WAIT_MS = 30000, CONTROLLER_MS = 250, REASON_MAX = 512 };
 
 /* syslog's levels to ours; brokers that come and go are no error of ours. What librdkafka
  * finds odd about settings (a consumer's property on a producer) is no fault here: one
@@ -191,6 +191,16 @@ static const struct topic_spec *spec_of(const struct topic_spec *const *t, size_
     return NULL;
 }
 
+/* The mock cluster names a controller that is none of its brokers, and a request to create
+ * topics would wait for it. */
+static bool has_controller(rd_kafka_t *rk, const rd_kafka_metadata_t *md) {
+    int32_t id = rd_kafka_controllerid(rk, CONTROLLER_MS);
+    for (int i = 0; i < md->broker_cnt; i++)
+        if (md->brokers[i].id == id)
+            return true;
+    return false;
+}
+
 /* One request for all of them. -ENOTSUP: the broker knows no such request. */
 static int request_topics(const struct config *cfg, rd_kafka_t *rk,
                           const struct topic_spec *const *t, size_t n, int timeout_ms) {
@@ -279,9 +289,12 @@ int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct t
         if (partitions_in(md, topics[i].name) == -ENOENT)
             missing[n_missing++] = &topics[i];
     }
+    int r = 0;
+    if (n_missing)
+        r = has_controller(rk, md)
+                ? request_topics(cfg, rk, missing, n_missing, MAX(remaining(until_us), 1))
+                : -ENOTSUP;
     rd_kafka_metadata_destroy(md);
-    int r =
-        n_missing ? request_topics(cfg, rk, missing, n_missing, MAX(remaining(until_us), 1)) : 0;
     if (r < 0 && r != -ENOTSUP)
         return -EIO;
     for (size_t i = 0; r == -ENOTSUP && i < n_missing; i++)
