@@ -6,7 +6,13 @@
 #include "consumer/metrics.h"
 
 /* Chunks bound how long the model's read lock is held: writers (new items) wait for it. */
-enum { LEARN_CHUNK = 64, RANK_CHUNK = 128, SIMILAR_PER_STEP = 64, MAINTAIN_EVENTS = 4096 };
+enum {
+    LEARN_CHUNK = 64,
+    RANK_CHUNK = 128,
+    SIMILAR_PER_STEP = 64,
+    MAINTAIN_EVENTS = 4096,
+    TRIGGER_ITEMS = 10
+};
 
 struct touched {
     struct lane *lane;
@@ -165,46 +171,54 @@ static int fire_timers(struct worker *w, struct lane *l, int64_t now_ms) {
     return 0;
 }
 
-/* Decisions of the step, with the lists ranked meanwhile, to the sink. */
+static int emit_decision(struct worker *w, const struct decision *d, const struct list *list) {
+    const struct policy_set *set = w->world->policies;
+    struct trigger_record t = {
+        .user = d->user->id,
+        .campaign = policy_campaign_id(set, d->campaign),
+        .channel = policy_campaign_channel(set, d->campaign),
+        .offer = policy_campaign_offer(set, d->campaign),
+        .old_price = d->old_price,
+        .new_price = d->new_price,
+        .time_ms = d->time_ms,
+        .valid_until_ms = d->valid_until_ms,
+        .propensity = d->propensity,
+        .reason = policy_reason_name(d->reason),
+        .sent = d->send,
+    };
+    snprintf(t.id, sizeof t.id, "%016llx%016llx", (unsigned long long)d->trigger_hash[0],
+             (unsigned long long)d->trigger_hash[1]);
+    char cause[17];
+    snprintf(cause, sizeof cause, "%016llx", (unsigned long long)d->cause_hash);
+    t.cause = str_of(cause);
+    struct item_view v;
+    if (d->item != ROW_NONE) {
+        model_item_view(w->world->model, d->item, &v);
+        t.item = v.id;
+    }
+    for (uint32_t k = 0; list && k < list->n && t.n_items < TRIGGER_ITEMS; k++) {
+        model_item_view(w->world->model, list->e[k].item, &v);
+        t.items[t.n_items++] = v.id;
+    }
+    return w->sink->decision ? w->sink->decision(w->sink->ctx, d, &t) : 0;
+}
+
+/* Decisions of the step to the sink, in their order; what is sent carries the user's list as it
+ * is after the step. */
 static int emit_decisions(struct worker *w) {
     int r = 0;
-    for (size_t i = 0; i < w->decisions.n && r == 0; i++) {
-        const struct decision *d = &w->decisions.d[i];
-        struct trigger_record t = {
-            .user = d->user->id,
-            .campaign = policy_campaign_id(w->world->policies, d->campaign),
-            .channel = policy_campaign_channel(w->world->policies, d->campaign),
-            .offer = policy_campaign_offer(w->world->policies, d->campaign),
-            .old_price = d->old_price,
-            .new_price = d->new_price,
-            .time_ms = d->time_ms,
-            .valid_until_ms = d->valid_until_ms,
-            .propensity = d->propensity,
-            .reason = policy_reason_name(d->reason),
-            .sent = d->send,
-        };
-        snprintf(t.id, sizeof t.id, "%016llx%016llx", (unsigned long long)d->trigger_hash[0],
-                 (unsigned long long)d->trigger_hash[1]);
-        char cause[17];
-        snprintf(cause, sizeof cause, "%016llx", (unsigned long long)d->cause_hash);
-        t.cause = str_of(cause);
+    for (size_t at = 0; at < w->decisions.n && r == 0; at += RANK_CHUNK) {
+        const struct decision *d = &w->decisions.d[at];
+        size_t n = MIN(w->decisions.n - at, (size_t)RANK_CHUNK), sent = 0;
+        struct user *users[RANK_CHUNK];
+        for (size_t i = 0; i < n; i++)
+            if (d[i].send)
+                users[sent++] = d[i].user;
+        /* Ids are the model's: they are encoded before it can change. */
         model_read(w);
-        if (d->item != ROW_NONE) {
-            struct item_view v;
-            model_item_view(w->world->model, d->item, &v);
-            t.item = v.id;
-        }
-        if (d->send) {
-            struct list *list = &w->lists[0];
-            model_rank(w->learner, &d->user, 1, w->world->cfg->lists_exclude_seen, list);
-            for (uint32_t k = 0; k < list->n && t.n_items < 10; k++) {
-                struct item_view v;
-                model_item_view(w->world->model, list->e[k].item, &v);
-                t.items[t.n_items++] = v.id;
-            }
-        }
-        /* The ids are the model's: the record is encoded before it can change. */
-        r = w->sink->decision ? w->sink->decision(w->sink->ctx, d, &t) : 0;
+        model_rank(w->learner, users, sent, w->world->cfg->lists_exclude_seen, w->lists);
+        for (size_t i = 0, k = 0; i < n && r == 0; i++)
+            r = emit_decision(w, &d[i], d[i].send ? &w->lists[k++] : NULL);
         model_unlock(w);
     }
     w->decisions.n = 0;
