@@ -50,7 +50,7 @@ Test(options, defaults_are_those_of_the_table) {
     cr_assert_eq(c->stream_guarantee, EXACTLY_ONCE);
     cr_assert_eq(c->policy_consent_default, CONSENT_DENIED);
     cr_assert_str_eq(c->topics_clickstream, "clickstream");
-    cr_assert_float_eq(c->model_learning_rate, 0.05, 1e-12);
+    cr_assert_float_eq(c->model_learning_rate, 0.2, 1e-12);
     cr_assert(c->model_phi && !c->redis_tls);
     cr_assert_eq(c->n_kafka, 1);
     cr_assert_str_eq(c->kafka[0].key, "bootstrap.servers");
