@@ -11,9 +11,11 @@ enum {
     TILE = 512,   /* items per tile: a block's scores stay in the second-level cache */
     GEMM_MIN = 4, /* fewer users are bound by memory, and gemm only adds packing */
     POOL = 1024,  /* candidates a user may have before they are cut to the best */
+    ROOM = 64,    /* candidates beyond the list before a cut */
     POOL_FULL = POOL - TOP_MAX, /* more than that within rounding of each other: settle them */
 };
 _Static_assert((int)TOP_MAX < (int)POOL_FULL, "a settled pool must have room");
+_Static_assert((int)POOL_FULL + (int)ROOM <= (int)POOL, "a cut pool takes what one selection finds");
 
 struct candidate {
     float score;
@@ -36,6 +38,7 @@ struct pool {
     float least;  /* what an item must reach to be nominated */
     float margin; /* twice the most that rounding can move a dot product */
     uint32_t n, n_out;
+    uint32_t room; /* candidates it takes before it is cut: early, for a high `least` soon */
     uint32_t first_boost, n_boosts; /* in rank_scratch.boosts */
     uint32_t out[PROFILE_SEEN_MAX]; /* rows this user must not get */
 };
@@ -189,13 +192,15 @@ static void scan(struct learner *l, uint32_t user, const float *score, uint32_t 
     struct pool *p = &s->pools[user];
     struct candidate *c = s->candidates + (size_t)user * POOL;
     const float *base = l->m->items.base + first;
-    uint32_t hits[64];
+    uint32_t hits[ROOM];
     for (uint32_t at = 0; at < n;) {
         size_t next;
         size_t k =
             l->k->select(n - at, score + at, base + at, p->least, hits, ARRAY_LEN(hits), &next);
-        if (p->n + k > POOL)
+        if (p->n + k > p->room) {
             cut(l, user);
+            p->room = MIN((uint32_t)POOL, p->n + s->n + ROOM);
+        }
         for (size_t i = 0; i < k; i++) {
             uint32_t row = at + hits[i];
             float sum = score[row] + load_relaxed(&base[row]);
@@ -221,7 +226,7 @@ static uint32_t prepare(struct learner *l, uint32_t user, const struct user *u, 
     struct rank_scratch *s = l->rank;
     struct pool *p = &s->pools[user];
     float *mapped = s->mapped + (size_t)user * m->c.dim;
-    *p = (struct pool){.least = -FLT_MAX, .first_boost = n_boosts};
+    *p = (struct pool){.least = -FLT_MAX, .first_boost = n_boosts, .room = s->n + ROOM};
     if (!u) {
         memset(mapped, 0, m->c.dim * sizeof *mapped);
         return n_boosts;
