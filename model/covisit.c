@@ -16,27 +16,23 @@ struct covisit {
     packed *head;                  /* epoch << 32 | f32 decayed popularity */
     packed (*slot)[COVISIT_SLOTS]; /* weights as of the head's epoch */
     uint8_t *generation;
+    bool recycled; /* some generation is above 0 */
 };
 
-/* Found by replaying MovieLens 100K, Globo.com and RetailRocket; see docs of the fields. */
+/* Found by replaying MovieLens 100K, Globo.com and RetailRocket in time order; the optimum
+ * is flat. A pair's weight counts in full for what followed and in part for what went before;
+ * a candidate's share is its weight over the popularity of the item it follows, so that it
+ * tells how likely it is rather than how often it is seen (dividing by the candidate's own
+ * popularity, as a cosine does, lost hits on all three). */
 static const struct {
-    float backward;     /* part of a pair's weight that counts from the later to the earlier item */
-    float inherit;      /* part of the weakest slot's weight its successor takes over */
-    float pause_s;      /* a pair so far apart counts half */
-    float recency;      /* base of the discount by place of a recent item when reading */
-    float reader_power; /* of the popularity of the item read from */
-    float target_power; /* of the popularity of the neighbour */
-    float shrink;       /* added to the popularity of the item read from */
-    float scale, power; /* boost = scale * share^power */
-} K = {.backward = 0.5f,
-       .inherit = 0.5f,
-       .pause_s = 3600,
-       .recency = 0.7f,
-       .reader_power = 1,
-       .target_power = 0,
-       .shrink = 2,
-       .scale = 10,
-       .power = 0.5f};
+    float backward; /* part of a pair's weight that counts from the later to the earlier item */
+    float inherit;  /* part of the weakest slot's weight that its successor takes over */
+    float pause_s;  /* a pair so far apart counts half */
+    float recency;  /* when reading, each older recent item counts so much of the one after it */
+    float shrink;   /* added to the popularity of the item followed: few events prove little */
+    float scale;    /* boost = scale * sqrt(share) */
+} K = {
+    .backward = 0.4f, .inherit = 0.25f, .pause_s = 1800, .recency = 0.5f, .shrink = 1, .scale = 13};
 
 static packed pack(uint32_t high, float weight) {
     uint32_t w;
@@ -90,7 +86,7 @@ void covisit_free(struct covisit *c) {
 }
 
 static uint32_t name_of(const struct covisit *c, uint32_t row) {
-    return row | (uint32_t)c->generation[row] << ROW_BITS;
+    return c->recycled ? row | (uint32_t)c->generation[row] << ROW_BITS : row;
 }
 
 /* Row a slot names, or ROW_NONE for an empty or void one. */
@@ -105,7 +101,9 @@ static uint32_t row_of(const struct covisit *c, packed v) {
 static uint32_t touch(struct covisit *c, uint32_t row, double x, float popularity) {
     uint32_t epoch = decay_epoch(x);
     packed head = load(&c->head[row]), next;
-    uint32_t kept;
+    uint32_t kept = high_of(head);
+    if (popularity <= 0 && kept >= epoch)
+        return kept;
     do {
         kept = high_of(head);
         float sum = weight_of(head) * decay_carry(kept, epoch);
@@ -177,7 +175,7 @@ size_t covisit_candidates(const struct covisit *c, const struct recent_item *rec
             continue;
         packed head = load(&c->head[from]);
         float worth = decay_worth(1, high_of(head), x);
-        float norm = place * worth / powf(weight_of(head) * worth + K.shrink, K.reader_power);
+        float norm = place * worth / (weight_of(head) * worth + K.shrink);
         for (size_t s = 0; s < COVISIT_SLOTS; s++) {
             packed v = load(&c->slot[from][s]);
             uint32_t row = row_of(c, v);
@@ -196,15 +194,8 @@ size_t covisit_candidates(const struct covisit *c, const struct recent_item *rec
             }
         }
     }
-    for (size_t i = 0; i < out; i++) {
-        float share = ret[i].boost;
-        if (K.target_power > 0) {
-            packed head = load(&c->head[ret[i].item]);
-            float p = decay_worth(weight_of(head), high_of(head), x);
-            share /= powf(p + K.shrink, K.target_power);
-        }
-        ret[i].boost = K.scale * powf(share, K.power);
-    }
+    for (size_t i = 0; i < out; i++)
+        ret[i].boost = K.scale * sqrtf(ret[i].boost);
     return out;
 }
 
@@ -246,6 +237,7 @@ void covisit_forget_row(struct covisit *c, uint32_t row) {
         return;
     c->head[row] = 0;
     memset(c->slot[row], 0, sizeof c->slot[row]);
+    c->recycled = true;
     c->generation[row] = (uint8_t)((c->generation[row] + 1) % (1 << (32 - ROW_BITS)));
 }
 

@@ -33,7 +33,7 @@ void covisit_observe(struct covisit *c, uint32_t item, const struct recent_item 
 
 struct covisit_pair {
     uint32_t item;
-    float boost; /* 0 to about 10: comparable to <φu, v> */
+    float boost; /* 0 to about 13: on the scale of <φu, v> */
 };
 
 /* What tends to follow the given recent items (newest first, as profile_recent gives

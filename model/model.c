@@ -11,6 +11,7 @@ enum {
     REFRESH_MIN = 1024,     /* rows per call of model_maintain at least, */
     REFRESH_ROUND = 16,     /* and as many calls for a round at most */
     RESAMPLE_MIN = 1024,    /* events between two rebuilds of the sampler at least */
+    COVISIT_TRENDS = 30,    /* half-lives of popularity in one of co-visitation */
     EXPIRE_WORK = 4096,     /* rows looked at per call of model_maintain */
 };
 
@@ -73,7 +74,8 @@ int model_new(const struct model_config *c, struct model **ret) {
     int r = trend_new(c->max_items, c->trend_half_life_ms, &m->trend);
     if (r < 0)
         return r;
-    struct covisit_config cc = {.max_items = c->max_items, .half_life_ms = c->profile_half_life_ms};
+    int64_t half_life_ms = MIN(c->trend_half_life_ms, INT64_MAX / COVISIT_TRENDS) * COVISIT_TRENDS;
+    struct covisit_config cc = {.max_items = c->max_items, .half_life_ms = half_life_ms};
     r = covisit_new(&cc, &m->covisit);
     if (r < 0)
         return r;

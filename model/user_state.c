@@ -33,17 +33,6 @@ static uint32_t place_of(struct item_set *set, uint32_t row) {
     return i;
 }
 
-/* Entries of a section whose rows still are the items they were. */
-static uint32_t valid_entries(const struct model *m, const struct profile *p, enum pm_section s,
-                              uint8_t *ret) {
-    const uint32_t *w = pm_at(p, s);
-    uint32_t mask = s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX, n = 0;
-    for (uint32_t i = 0; i < pm_n(p, s); i++, w += pm_width[s])
-        if (item_ref_valid(m, w[0] & mask, w[1]))
-            ret[n++] = (uint8_t)i;
-    return n;
-}
-
 static void put_fixed(const struct profile *p, struct buf *out) {
     wire_put_signed(out, p->last_ms);
     wire_put_u32(out, p->first_s);
@@ -62,43 +51,58 @@ static void put_fixed(const struct profile *p, struct buf *out) {
 }
 
 static void put_words(const uint32_t *w, uint32_t n, struct buf *out) {
-    buf_put(out, w, n * sizeof *w);
+    wire_put(out, w, n * sizeof *w);
+}
+
+/* Entries of a section, but for those whose rows no longer are the items they were. */
+struct written_section {
+    uint8_t n, entry[PROFILE_BOUGHT_MAX], place[PROFILE_BOUGHT_MAX];
+};
+
+static void collect(const struct model *m, const struct profile *p, enum pm_section s,
+                    struct item_set *set, struct written_section *ret) {
+    const uint32_t *w = pm_at(p, s);
+    uint32_t mask = s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX;
+    ret->n = 0;
+    for (uint32_t i = 0, n = pm_n(p, s); i < n; i++, w += pm_width[s]) {
+        if (!item_ref_valid(m, w[0] & mask, w[1]))
+            continue;
+        ret->entry[ret->n] = (uint8_t)i;
+        ret->place[ret->n++] = (uint8_t)place_of(set, w[0] & mask);
+    }
+}
+
+static void put_section(const struct profile *p, enum pm_section s,
+                        const struct written_section *from, struct buf *out) {
+    const uint32_t *first = pm_at(p, s);
+    const uint16_t *prices = s == PM_RECENT ? pm_prices(p) : NULL;
+    wire_put_u8(out, from->n);
+    for (uint32_t i = 0; i < from->n; i++) {
+        const uint32_t *w = first + from->entry[i] * pm_width[s];
+        wire_put_u8(out, from->place[i]);
+        wire_put_u32(out, w[1]);
+        if (s == PM_CART)
+            wire_put_u32(out, w[2]);
+        if (prices) {
+            wire_put_u8(out, (uint8_t)(w[0] >> PM_TYPE_SHIFT));
+            wire_put(out, &prices[from->entry[i]], sizeof *prices);
+        }
+    }
 }
 
 static void put_items(const struct model *m, const struct profile *p, struct buf *out) {
-    static const enum pm_section sections[] = {PM_CART, PM_BOUGHT, PM_RECENT};
-    uint8_t entry[3][ITEMS_MAX];
-    uint32_t n[3];
-    struct item_set set = {0};
-    struct {
-        uint8_t place[ITEMS_MAX];
-    } of[3];
-    for (size_t k = 0; k < 3; k++) {
-        enum pm_section s = sections[k];
-        const uint32_t *w = pm_at(p, s);
-        n[k] = valid_entries(m, p, s, entry[k]);
-        for (uint32_t i = 0; i < n[k]; i++)
-            of[k].place[i] = (uint8_t)place_of(
-                &set, w[entry[k][i] * pm_width[s]] & (s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX));
-    }
+    struct item_set set;
+    struct written_section cart, bought, recent;
+    set.n = 0;
+    collect(m, p, PM_CART, &set, &cart);
+    collect(m, p, PM_BOUGHT, &set, &bought);
+    collect(m, p, PM_RECENT, &set, &recent);
     wire_put_varint(out, set.n);
     for (uint32_t i = 0; i < set.n; i++)
         wire_put_str(out, m->items.cold[set.row[i]].id);
-    for (size_t k = 0; k < 3; k++) {
-        enum pm_section s = sections[k];
-        wire_put_u8(out, (uint8_t)n[k]);
-        for (uint32_t i = 0; i < n[k]; i++) {
-            const uint32_t *w = pm_at(p, s) + entry[k][i] * pm_width[s];
-            wire_put_u8(out, of[k].place[i]);
-            wire_put_u32(out, w[1]);
-            if (s == PM_CART)
-                wire_put_u32(out, w[2]);
-            if (s == PM_RECENT) {
-                wire_put_u8(out, (uint8_t)(w[0] >> PM_TYPE_SHIFT));
-                buf_put(out, pm_prices(p) + entry[k][i], 2);
-            }
-        }
-    }
+    put_section(p, PM_CART, &cart, out);
+    put_section(p, PM_BOUGHT, &bought, out);
+    put_section(p, PM_RECENT, &recent, out);
 }
 
 static void put_more(const struct model *m, const struct profile *p, struct buf *out) {
@@ -119,7 +123,7 @@ int user_encode(const struct model *m, const struct user *u, struct buf *out) {
     wire_put_u8(out, VERSION);
     wire_put_u32(out, 0);
     wire_put_varint(out, m->c.dim);
-    buf_put(out, u->emb, m->c.dim * sizeof *u->emb);
+    wire_put(out, u->emb, m->c.dim * sizeof *u->emb);
     wire_put_f32(out, u->acc);
     wire_put_f32(out, u->bias);
     put_fixed(&u->prof, out);

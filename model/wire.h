@@ -10,17 +10,27 @@
 #error "durable records are written as little-endian memory"
 #endif
 
+/* buf_put, inlined where there is room. */
+static inline void wire_put(struct buf *b, const void *p, size_t n) {
+    if (b->failed || n > b->cap - b->n || n == 0) {
+        buf_put(b, p, n);
+        return;
+    }
+    memcpy(b->p + b->n, p, n);
+    b->n += n;
+}
+
 static inline void wire_put_u8(struct buf *b, uint8_t v) {
-    buf_put(b, &v, sizeof v);
+    wire_put(b, &v, sizeof v);
 }
 static inline void wire_put_u32(struct buf *b, uint32_t v) {
-    buf_put(b, &v, sizeof v);
+    wire_put(b, &v, sizeof v);
 }
 static inline void wire_put_u64(struct buf *b, uint64_t v) {
-    buf_put(b, &v, sizeof v);
+    wire_put(b, &v, sizeof v);
 }
 static inline void wire_put_f32(struct buf *b, float v) {
-    buf_put(b, &v, sizeof v);
+    wire_put(b, &v, sizeof v);
 }
 
 static inline void wire_put_varint(struct buf *b, uint64_t v) {
@@ -29,7 +39,7 @@ static inline void wire_put_varint(struct buf *b, uint64_t v) {
     for (; v >= 0x80; v >>= 7)
         out[n++] = (uint8_t)(v | 0x80);
     out[n++] = (uint8_t)v;
-    buf_put(b, out, n);
+    wire_put(b, out, n);
 }
 
 /* Small numbers of either sign (zigzag). */
@@ -39,7 +49,7 @@ static inline void wire_put_signed(struct buf *b, int64_t v) {
 
 static inline void wire_put_str(struct buf *b, struct str s) {
     wire_put_varint(b, s.n);
-    buf_put(b, s.p, s.n);
+    wire_put(b, s.p, s.n);
 }
 
 struct wire {

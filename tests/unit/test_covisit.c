@@ -54,7 +54,7 @@ Test(covisit, boosts_what_follows_more_than_what_precedes) {
     recent.item = 1;
     n = covisit_candidates(c, &recent, 1, T0 + 20 * HOUR, p, COVISIT_CANDIDATES);
     cr_assert_gt(boost_of(p, n, 2), boost_of(p, n, 3), "nearer counts more");
-    cr_assert_leq(boost_of(p, n, 2), 10);
+    cr_assert_leq(boost_of(p, n, 2), 13);
 }
 
 Test(covisit, merges_what_several_recent_items_point_to) {
