@@ -122,11 +122,11 @@ struct user {
     int64_t profile_written_ms; /* when the profile was last written to the cache */
     int64_t due_ms;             /* earliest timer, INT64_MAX: none; kept by the caller */
     uint32_t row;
-    uint32_t timer_slot; /* caller's: place among the timers, 0: none */
-    uint32_t batch_mark; /* caller's: last batch that touched this user */
-    float acc;           /* AdaGrad accumulator of the row */
-    float bias;          /* only learned with LOSS_SQUARED */
-    bool dirty;          /* caller's: differs from what is durable */
+    uint32_t timer_slot;      /* caller's: place among the timers, 0: none */
+    uint32_t batch_mark;      /* caller's: last batch that touched this user */
+    float acc;                /* AdaGrad accumulator of the row */
+    float bias;               /* only learned with LOSS_SQUARED */
+    bool dirty;               /* caller's: differs from what is durable */
     _Alignas(64) float emb[]; /* float[dim] */
 };
 
