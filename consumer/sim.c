@@ -351,8 +351,11 @@ static uint32_t number_behind(struct str id, char letter, uint32_t max) {
     if (id.n < 2 || id.n > 10 || id.p[0] != letter)
         return UINT32_MAX;
     uint64_t n = 0;
-    for (size_t i = 1; i < id.n; i++)
+    for (size_t i = 1; i < id.n; i++) {
+        if (id.p[i] < '0' || id.p[i] > '9')
+            return UINT32_MAX;
         n = n * 10 + (uint64_t)(id.p[i] - '0');
+    }
     return n >= 1 && n <= max ? (uint32_t)n - 1 : UINT32_MAX;
 }
 
