@@ -3,7 +3,6 @@
 #include "consumer/csv.h"
 #include "consumer/parse.h"
 
-#include <inttypes.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -19,21 +18,21 @@
     X(VALUE, "value", "value")                                                                     \
     X(DWELL, "dwell", "dwell", "dwell_ms")                                                         \
     X(QUERY, "query", "query")                                                                     \
-    X(DECISION, "decision", "decision_id", "decision")                                             \
-    X(CATEGORY, "category", "category")                                                            \
+    X(DECISION, "decision", "decision_id", "decision", "trigger_id")                               \
+    X(CATEGORY, "category", "category", "category_path")                                           \
     X(BRAND, "brand", "brand")                                                                     \
     X(PRICE, "price", "price")                                                                     \
     X(MARGIN, "margin", "margin")                                                                  \
     X(TAGS, "tags", "tags")                                                                        \
     X(DESCRIPTION, "description", "description")                                                   \
-    X(DENSE, "dense", "dense")                                                                     \
+    X(DENSE, "dense", "embedding", "dense")                                                        \
     X(AVAILABLE, "available", "available")                                                         \
     X(RESTRICTED, "restricted", "restricted")                                                      \
     X(ADULT, "adult", "adult")                                                                     \
     X(SENSITIVE, "sensitive", "sensitive")                                                         \
     X(NO_DISCOUNT, "no_discount", "no_discount")                                                   \
     X(DELETED, "deleted", "deleted")                                                               \
-    X(TZ, "tz", "tz")
+    X(TZ, "tz", "timezone", "tz", "time_zone")
 
 enum field {
 #define X(sym, ...) F_##sym,
@@ -402,12 +401,21 @@ static bool event_type(struct field_map *m, struct event *e, struct str text, st
 }
 
 /* Line, content and path: a file loaded again brings the same ids, another one of the
- * same name does not. */
+ * same name does not. HASH-LINE, without printf's price. */
 static struct str derive_id(struct field_map *m, const struct table_file *t) {
-    uint64_t seed = hash_str(str_of(table_path(t)), 0);
-    uint64_t h = hash_str(table_row(t), seed + table_line(t));
-    int n = snprintf(m->id, sizeof m->id, "%016" PRIx64 "-%" PRIu64, h, table_line(t));
-    return (struct str){m->id, (size_t)n};
+    uint64_t seed = hash_str(str_of(table_path(t)), 0), line = table_line(t);
+    uint64_t h = hash_str(table_row(t), seed + line);
+    char digits[24], *d = digits + sizeof digits;
+    do {
+        *--d = (char)('0' + line % 10);
+        line /= 10;
+    } while (line);
+    size_t n = (size_t)(digits + sizeof digits - d);
+    for (int i = 0; i < 16; i++)
+        m->id[i] = "0123456789abcdef"[h >> (60 - 4 * i) & 15];
+    m->id[16] = '-';
+    memcpy(m->id + 17, d, n);
+    return (struct str){m->id, 17 + n};
 }
 
 int field_map_event(struct field_map *m, const struct table_file *t, struct event *ret,

@@ -136,6 +136,7 @@ Test(csv, repeated_column_names_are_numbered) {
 Test(csv, rows_beyond_the_bound_are_told_and_passed_over) {
     size_t n = 3 << 20;
     char *text = malloc(n + 64);
+    cr_assert_not_null(text);
     size_t at = (size_t)sprintf(text, "a,b\n");
     memset(text + at, 'x', n);
     at += n;
