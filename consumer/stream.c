@@ -78,15 +78,41 @@ static size_t decode(struct stream *s, int64_t wall_ms, size_t *ret_inputs) {
     return i;
 }
 
+static void done_with(struct stream *s, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        rd_kafka_message_destroy(s->msgs[i]);
+    memmove(s->msgs, s->msgs + n, (s->n_msgs - n) * sizeof *s->msgs);
+    s->n_msgs -= n;
+    decoder_reset(s->decoder);
+}
+
+/* The schema registry does not answer: what was polled waits, no more is fetched, the consumer
+ * stays in the group. */
+static void wait_for_registry(struct stream *s) {
+    stream_pause(s);
+    metric_set(&s->metrics->paused, 1);
+    poll(NULL, 0, 100);
+    rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, 0);
+    if (m && !m->err)
+        stream_keep(s, m);
+    else if (m)
+        rd_kafka_message_destroy(m);
+    metric_set(&s->metrics->paused, 0);
+    stream_resume(s);
+}
+
 static void process(struct stream *s) {
-    int64_t wall = clock_wall_ms(), start = clock_mono_us();
+    int64_t wall = clock_wall_ms(), start = clock_mono_us(), polled = s->polled_us;
     size_t n = 0, done = decode(s, wall, &n);
+    bool unread = done < s->n_msgs;
     if (s->c->hooks.batch)
         s->c->hooks.batch(s->c->hooks.ctx, s->worker, s->inputs, n);
     if (n && worker_step(s->worker, s->inputs, n, wall) < 0) {
         log_error("out-of-memory", "worker=%u while=\"processing events\"", s->c->index);
         stop_with(s, STREAM_FAILED);
     }
+    /* Before anything polls: a rebalance may take partitions, and their messages, away. */
+    done_with(s, done);
     metric_add(&s->metrics->batches, 1);
     for (size_t i = 0; i < s->n_slots; i++)
         if (s->slots[i].lane->stream_ms != INT64_MIN)
@@ -96,18 +122,11 @@ static void process(struct stream *s) {
     if (stream_wait_for_cache(s)) {
         int64_t now = clock_mono_us();
         hist_add(&s->metrics->redis_latency, now - sent);
-        hist_add(&s->metrics->list_latency, now - s->polled_us);
+        hist_add(&s->metrics->list_latency, now - polled);
         hist_add(&s->metrics->batch_latency, now - start);
     }
-    for (size_t i = 0; i < done; i++)
-        rd_kafka_message_destroy(s->msgs[i]);
-    memmove(s->msgs, s->msgs + done, (s->n_msgs - done) * sizeof *s->msgs);
-    s->n_msgs -= done;
-    decoder_reset(s->decoder);
-    if (s->n_msgs) { /* the registry is away */
-        stream_restore(s);
-        poll(NULL, 0, 100);
-    }
+    if (unread)
+        wait_for_registry(s);
 }
 
 /* Numbers that others keep. */

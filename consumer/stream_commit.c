@@ -149,6 +149,8 @@ bool stream_commit(struct stream *s, bool patient) {
         outbox_clear(&s->outbox);
         return nothing;
     }
+    if (s->must_rewind) /* partitions were taken away while we waited */
+        return false;
     if (nothing)
         return true;
     int64_t start = clock_mono_us();
