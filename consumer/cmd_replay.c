@@ -7,7 +7,7 @@
 #include "consumer/clock.h"
 #include "consumer/replay.h"
 
-enum { BATCH_MAX = 1024, SHOW_EVERY = 1024 };
+enum { BATCH_MAX = 1024, SHOW_EVERY = 1024, RESAMPLES = 1000 };
 
 struct options {
     const char *items, *at, *evaluate, *json;
@@ -21,12 +21,12 @@ static int parse_at(const char *text, struct replay_config *c) {
     for (const char *p = text; *p;) {
         char *end;
         long k = strtol(p, &end, 10);
-        if (end == p || k < 1 || k > TOP_MAX || c->n_k == REPLAY_KS_MAX ||
+        if (end == p || k < 1 || k > TOP_MAX || c->n_k == RANK_KS_MAX ||
             (c->n_k && c->k[c->n_k - 1] >= (uint32_t)k)) {
             fprintf(
                 stderr,
                 "beckon replay: --at %s: up to %d ascending numbers from 1 to %d, as in 5,10,20\n",
-                text, REPLAY_KS_MAX, TOP_MAX);
+                text, RANK_KS_MAX, TOP_MAX);
             return -EINVAL;
         }
         c->k[c->n_k++] = (uint32_t)k;
@@ -78,15 +78,18 @@ static int read_events(struct replay *r, const char *path, struct field_map *map
     return err;
 }
 
-static double share(double sum, uint64_t cases) {
-    return cases ? sum / (double)cases : 0;
+static double coverage(const struct replay_result *res) {
+    return res->items ? (double)rankmetrics_covered(res->beckon) / (double)res->items : 0;
 }
 
 static void print_score(const char *name, const struct replay_config *c,
-                        const struct replay_score *s, uint64_t cases) {
-    for (size_t i = 0; i < c->n_k; i++)
-        printf("  %-12s %4u  %8.4f  %8.4f  %8.4f\n", i ? "" : name, c->k[i],
-               share(s->hit[i], cases), share(s->mrr[i], cases), share(s->ndcg[i], cases));
+                        const struct rankmetrics *m) {
+    for (size_t i = 0; i < c->n_k; i++) {
+        struct rank_interval ci = rankmetrics_interval(m, RANK_HIT, i, 0.95, RESAMPLES, 1);
+        printf("  %-12s %4u  %8.4f  %.4f-%.4f  %8.4f  %8.4f\n", i ? "" : name, c->k[i],
+               rankmetrics_value(m, RANK_HIT, i), ci.low, ci.high,
+               rankmetrics_value(m, RANK_MRR, i), rankmetrics_value(m, RANK_NDCG, i));
+    }
 }
 
 static void print_result(const struct replay *r, const struct replay_config *c,
@@ -94,7 +97,7 @@ static void print_result(const struct replay *r, const struct replay_config *c,
     printf("events %llu in %.1f s (%.0f/s)   cases %llu   users %llu   items %llu   peak memory "
            "%.0f MB\n",
            (unsigned long long)res->events, seconds, (double)res->events / seconds,
-           (unsigned long long)res->cases, (unsigned long long)res->users,
+           (unsigned long long)rankmetrics_cases(res->beckon), (unsigned long long)res->users,
            (unsigned long long)res->items, (double)rss / 1e6);
     for (int i = 0; i < DEAD_COUNT; i++)
         if (res->refused[i])
@@ -103,12 +106,12 @@ static void print_result(const struct replay *r, const struct replay_config *c,
     if (res->floods || res->bots)
         printf("  left out: floods %llu, bots %llu\n", (unsigned long long)res->floods,
                (unsigned long long)res->bots);
-    printf("\n  %-12s %4s  %8s  %8s  %8s   (one relevant item per case: recall is the hit rate)\n",
-           "", "k", "hit rate", "MRR", "NDCG");
-    print_score("beckon", c, &res->beckon, res->cases);
-    print_score("popularity", c, &res->popular, res->cases);
+    printf("\n  %-12s %4s  %8s  %13s  %8s  %8s\n", "", "k", "hit rate", "95 %", "MRR", "NDCG");
+    print_score("beckon", c, res->beckon);
+    print_score("popularity", c, res->popular);
+    printf("  With one relevant item per case, recall is the hit rate.\n");
     printf("\n  items on any list: %llu (%.1f %% of the catalogue)\n",
-           (unsigned long long)res->covered, 100 * share((double)res->covered, res->items));
+           (unsigned long long)rankmetrics_covered(res->beckon), 100 * coverage(res));
     for (size_t i = 0; i < policy_campaigns(replay_policies(r)); i++) {
         struct str id = policy_campaign_id(replay_policies(r), i);
         printf("  campaign %.*s:", (int)id.n, id.p);
@@ -120,30 +123,35 @@ static void print_result(const struct replay *r, const struct replay_config *c,
     }
 }
 
-static json_t *by_k(const struct replay_config *c, const double *sums, uint64_t cases) {
+static json_t *score_json(const struct replay_config *c, const struct rankmetrics *m) {
+    static const struct {
+        const char *name;
+        enum rank_metric metric;
+    } metrics[] = {{"hr", RANK_HIT},
+                   {"recall", RANK_RECALL},
+                   {"precision", RANK_PRECISION},
+                   {"mrr", RANK_MRR},
+                   {"ndcg", RANK_NDCG}};
     json_t *o = json_object();
-    for (size_t i = 0; i < c->n_k; i++) {
-        char k[16];
-        snprintf(k, sizeof k, "%u", c->k[i]);
-        json_object_set_new(o, k, json_real(share(sums[i], cases)));
+    for (size_t j = 0; j < ARRAY_LEN(metrics); j++) {
+        json_t *by_k = json_object();
+        for (size_t i = 0; i < c->n_k && rankmetrics_cases(m); i++) {
+            char k[16];
+            snprintf(k, sizeof k, "%u", c->k[i]);
+            json_object_set_new(by_k, k, json_real(rankmetrics_value(m, metrics[j].metric, i)));
+        }
+        json_object_set_new(o, metrics[j].name, by_k);
     }
     return o;
 }
 
-static json_t *score_json(const struct replay_config *c, const struct replay_score *s,
-                          uint64_t cases) {
-    return json_pack("{s:o, s:o, s:o, s:o}", "hr", by_k(c, s->hit, cases), "recall",
-                     by_k(c, s->hit, cases), "mrr", by_k(c, s->mrr, cases), "ndcg",
-                     by_k(c, s->ndcg, cases));
-}
-
 static int write_json(const char *path, const struct replay_config *c,
                       const struct replay_result *res, double seconds, uint64_t rss) {
-    json_t *o = score_json(c, &res->beckon, res->cases);
-    json_object_set_new(o, "popularity", score_json(c, &res->popular, res->cases));
-    json_object_set_new(o, "cases", json_integer((json_int_t)res->cases));
+    json_t *o = score_json(c, res->beckon);
+    json_object_set_new(o, "popularity", score_json(c, res->popular));
+    json_object_set_new(o, "cases", json_integer((json_int_t)rankmetrics_cases(res->beckon)));
     json_object_set_new(o, "events", json_integer((json_int_t)res->events));
-    json_object_set_new(o, "coverage", json_real(share((double)res->covered, res->items)));
+    json_object_set_new(o, "coverage", json_real(coverage(res)));
     json_object_set_new(o, "events_per_s", json_real((double)res->events / seconds));
     json_object_set_new(o, "rss_bytes", json_integer((json_int_t)rss));
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");

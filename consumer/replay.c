@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-enum { CTX_TEXT = 256 };
+enum { GROUP_SEED = 1 };
 
 struct replay {
     struct replay_config c;
@@ -18,8 +18,7 @@ struct replay {
     struct buf *text; /* per place in the batch: the strings of its event */
     struct input **cases;
     struct list *lists; /* of the cases, and one for popularity */
-    uint8_t *covered;   /* bit per item row */
-    size_t cap_covered;
+    struct rankmetrics *beckon, *popular;
 };
 
 /* ---- keeping events until their batch is full ---- */
@@ -54,39 +53,25 @@ static int copy_event(struct buf *b, const struct event *e, struct event *ret) {
 
 /* Place of an item on a list, from 1; 0: not on it. Lists have no ties left (equal scores
  * are ordered by id), so none can flatter. */
-static uint32_t rank_of(const struct list *l, uint32_t row) {
+static uint32_t place_of(const struct list *l, uint32_t row) {
     for (uint32_t i = 0; i < l->n; i++)
         if (l->e[i].item == row)
             return i + 1;
     return 0;
 }
 
-static void judge(const struct replay *r, struct replay_score *s, uint32_t rank) {
-    for (size_t i = 0; i < r->c.n_k && rank; i++)
-        if (rank <= r->c.k[i]) {
-            s->hit[i] += 1;
-            s->mrr[i] += 1.0 / rank;
-            s->ndcg[i] += 1 / log2(rank + 1.0);
-        }
-}
-
-static int cover(struct replay *r, const struct list *l) {
-    for (uint32_t i = 0; i < l->n; i++) {
-        size_t at = l->e[i].item / 8;
-        if (at >= r->cap_covered) {
-            size_t cap = MAX(2 * r->cap_covered, at + 1024);
-            uint8_t *p = realloc(r->covered, cap);
-            if (!p)
-                return -ENOMEM;
-            memset(p + r->cap_covered, 0, cap - r->cap_covered);
-            r->covered = p;
-            r->cap_covered = cap;
-        }
-        uint8_t bit = (uint8_t)(1u << l->e[i].item % 8);
-        r->result.covered += !(r->covered[at] & bit);
-        r->covered[at] |= bit;
-    }
-    return 0;
+/* One case for both recommenders; a user's cases are not independent, so they are one group. */
+static int judge(struct replay *r, const struct input *in, const struct list *own,
+                 const struct list *popular) {
+    uint32_t row = model_item_find(r->world->model, in->ev.item), rows[TOP_MAX];
+    uint64_t group = hash_str(in->ev.user, GROUP_SEED);
+    uint32_t place = row == ROW_NONE ? 0 : place_of(own, row);
+    rankmetrics_add(r->beckon, group, &place, 1, own->n);
+    place = row == ROW_NONE ? 0 : place_of(popular, row);
+    rankmetrics_add(r->popular, group, &place, 1, popular->n);
+    for (uint32_t i = 0; i < own->n; i++)
+        rows[i] = own->e[i].item;
+    return rankmetrics_cover(r->beckon, rows, own->n);
 }
 
 static bool seen_before(struct replay *r, const struct input *in, uint32_t row) {
@@ -116,15 +101,8 @@ static int judge_batch(struct replay *r) {
     struct list *popular = &r->lists[r->c.batch];
     model_popular(worker_learner(r->worker), r->c.k[r->c.n_k - 1], popular);
     int err = 0;
-    for (size_t i = 0; i < n && err == 0; i++) {
-        uint32_t row = model_item_find(r->world->model, r->cases[i]->ev.item);
-        r->result.cases++;
-        if (row != ROW_NONE) {
-            judge(r, &r->result.beckon, rank_of(&r->lists[i], row));
-            judge(r, &r->result.popular, rank_of(popular, row));
-        }
-        err = cover(r, &r->lists[i]);
-    }
+    for (size_t i = 0; i < n && err == 0; i++)
+        err = judge(r, r->cases[i], &r->lists[i], popular);
     return err;
 }
 
@@ -167,7 +145,8 @@ void replay_free(struct replay *r) {
     free(r->in);
     free(r->cases);
     free(r->lists);
-    free(r->covered);
+    rankmetrics_free(r->beckon);
+    rankmetrics_free(r->popular);
     free(r);
 }
 
@@ -185,6 +164,10 @@ int replay_new(const struct replay_config *c, struct policy_set *policies, struc
     if (!r->in || !r->text || !r->cases || !r->lists)
         return -ENOMEM;
     int err = world_new(c->cfg, TAKE(set), &r->world);
+    if (err == 0)
+        err = rankmetrics_new(c->k, c->n_k, &r->beckon);
+    if (err == 0)
+        err = rankmetrics_new(c->k, c->n_k, &r->popular);
     if (err == 0)
         err = lane_new(r->world, 0, &r->lane);
     if (err == 0)
@@ -236,6 +219,8 @@ int replay_finish(struct replay *r, struct replay_result *ret) {
     r->result.users = mm.users;
     r->result.floods = metric_get(&r->metrics.floods);
     r->result.bots = metric_get(&r->metrics.bots);
+    r->result.beckon = r->beckon;
+    r->result.popular = r->popular;
     *ret = r->result;
     return err;
 }

@@ -6,27 +6,19 @@
 #include "consumer/csv.h"
 #include "consumer/metrics.h"
 #include "consumer/worker.h"
-
-enum { REPLAY_KS_MAX = 8 };
+#include "model/rankmetrics.h"
 
 struct replay_config {
     const struct config *cfg;
-    uint32_t k[REPLAY_KS_MAX]; /* list lengths judged, ascending */
+    uint32_t k[RANK_KS_MAX]; /* list lengths judged, ascending */
     size_t n_k;
     size_t batch;  /* events ranked side by side; a user's next event always starts a new one */
     bool new_only; /* only items new to the user are cases, and lists leave seen ones out */
 };
 
-/* Sums over the cases; divide by `cases`. With one relevant item per case recall is the hit rate.
- */
-struct replay_score {
-    double hit[REPLAY_KS_MAX], mrr[REPLAY_KS_MAX], ndcg[REPLAY_KS_MAX];
-};
-
 struct replay_result {
-    uint64_t events, cases, refused[DEAD_COUNT], floods, bots;
-    struct replay_score beckon, popular;
-    uint64_t covered; /* distinct items in any judged list of the largest k */
+    uint64_t events, refused[DEAD_COUNT], floods, bots;
+    const struct rankmetrics *beckon, *popular; /* the replay's */
     uint64_t items, users;
     uint64_t decided[POLICY_CAMPAIGNS_MAX][PR_COUNT];
 };
