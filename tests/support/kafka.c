@@ -121,22 +121,31 @@ static void create_real(struct kafka *k, const char *name, int partitions, bool 
 void kafka_topic(struct kafka *k, const char *what, int partitions, bool compacted,
                  char out[TOPIC_NAME]) {
     unique_name(what, out);
+    kafka_topic_named(k, out, partitions, compacted);
+}
+
+void kafka_topic_named(struct kafka *k, const char *name, int partitions, bool compacted) {
     if (!k->mock) {
-        create_real(k, out, partitions, compacted);
+        create_real(k, name, partitions, compacted);
         return;
     }
-    rd_kafka_resp_err_t e = rd_kafka_mock_topic_create(k->mock, out, partitions, 1);
+    rd_kafka_resp_err_t e = rd_kafka_mock_topic_create(k->mock, name, partitions, 1);
     if (e)
-        test_die("%s: %s", out, rd_kafka_err2str(e));
+        test_die("%s: %s", name, rd_kafka_err2str(e));
 }
 
 void kafka_put(struct kafka *k, const char *topic, int32_t partition, struct str key,
                struct str value) {
+    kafka_put_with(k, topic, partition, key, value, NULL);
+}
+
+void kafka_put_with(struct kafka *k, const char *topic, int32_t partition, struct str key,
+                    struct str value, rd_kafka_headers_t *headers) {
     for (;;) {
         rd_kafka_resp_err_t e = rd_kafka_producev(
             k->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_PARTITION(partition),
             RD_KAFKA_V_KEY((void *)key.p, key.n), RD_KAFKA_V_VALUE((void *)value.p, value.n),
-            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_END);
+            RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY), RD_KAFKA_V_HEADERS(headers), RD_KAFKA_V_END);
         rd_kafka_poll(k->producer, e == RD_KAFKA_RESP_ERR__QUEUE_FULL ? 100 : 0);
         if (!e)
             return;
@@ -164,6 +173,23 @@ static struct str str_copy(const void *p, size_t n) {
     return (struct str){to, n};
 }
 
+static struct str headers_of(const rd_kafka_message_t *m) {
+    struct buf b = {0};
+    rd_kafka_headers_t *h = NULL;
+    const char *name;
+    const void *value;
+    size_t n;
+    if (!rd_kafka_message_headers(m, &h))
+        for (size_t i = 0; !rd_kafka_header_get_all(h, i, &name, &value, &n); i++) {
+            buf_put(&b, name, strlen(name));
+            buf_put(&b, "=", 1);
+            buf_put(&b, value, n);
+            buf_put(&b, "\n", 1);
+        }
+    buf_put(&b, "", 1);
+    return (struct str){(char *)b.p, b.n - 1};
+}
+
 static void records_add(struct records *r, const rd_kafka_message_t *m) {
     if ((r->n & (r->n - 1)) == 0) {
         struct record *v = realloc(r->v, MAX((size_t)1, r->n * 2) * sizeof *v);
@@ -176,6 +202,7 @@ static void records_add(struct records *r, const rd_kafka_message_t *m) {
         .offset = m->offset,
         .key = str_copy(m->key, m->key_len),
         .value = str_copy(m->payload, m->len),
+        .headers = headers_of(m),
     };
 }
 
@@ -248,6 +275,7 @@ void records_free(struct records *r) {
     for (size_t i = 0; i < r->n; i++) {
         free((void *)r->v[i].key.p);
         free((void *)r->v[i].value.p);
+        free((void *)r->v[i].headers.p);
     }
     free(r->v);
     *r = (struct records){0};

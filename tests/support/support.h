@@ -80,6 +80,7 @@ rd_kafka_mock_cluster_t *kafka_mock(const struct kafka *k); /* NULL: a real brok
 enum { TOPIC_NAME = 96 };
 void kafka_topic(struct kafka *k, const char *what, int partitions, bool compacted,
                  char out[TOPIC_NAME]);
+void kafka_topic_named(struct kafka *k, const char *name, int partitions, bool compacted);
 /* A name unlike any other's, for groups, transactions and topics made elsewhere. */
 void unique_name(const char *what, char out[TOPIC_NAME]);
 
@@ -87,6 +88,9 @@ void unique_name(const char *what, char out[TOPIC_NAME]);
  * RD_KAFKA_PARTITION_UA: by key. `value.p` NULL: a tombstone. */
 void kafka_put(struct kafka *k, const char *topic, int32_t partition, struct str key,
                struct str value);
+/* With headers, which move in. */
+void kafka_put_with(struct kafka *k, const char *topic, int32_t partition, struct str key,
+                    struct str value, rd_kafka_headers_t *headers);
 void kafka_flush(struct kafka *k);
 
 /* Every record of a topic that a reader of committed (or all) records sees up to its
@@ -95,6 +99,7 @@ struct record {
     int32_t partition;
     int64_t offset;
     struct str key, value; /* owned by the list; value.p NULL: tombstone */
+    struct str headers;    /* "name=value\n" of each */
 };
 struct records {
     struct record *v;
