@@ -1,0 +1,110 @@
+/* Redis or brokers away for a while: intake waits, nothing is lost, everything is written. */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "tests/support/feed.h"
+
+struct fixture {
+    struct kafka *kafka;
+    struct service s;
+    struct feed feed;
+};
+
+static void set_up(struct fixture *f, struct kafka *k, int partitions) {
+    f->kafka = k;
+    service_open(&f->s, f->kafka, partitions, feed_campaigns);
+    feed_start(&f->feed, &f->s);
+}
+
+static void tear_down(struct fixture *f) {
+    service_close(&f->s);
+    kafka_free(f->kafka);
+}
+
+static bool all_lists(void *arg) {
+    return service_keys(arg, "beckon:top:*") == FEED_USERS &&
+           service_keys(arg, "beckon:user:*") == FEED_USERS;
+}
+
+static bool paused(void *arg) {
+    struct metrics m;
+    service_metrics(arg, &m);
+    return metric_gauge(&m.paused) == 1;
+}
+
+static bool flowing(void *arg) {
+    return !paused(arg);
+}
+
+/* Another process joins and takes partitions while the first one waits for Redis. */
+Test(outage, partitions_move_while_redis_is_away, .timeout = 120) {
+    struct fixture f;
+    set_up(&f, kafka_start(1), 4);
+    service_start(&f.s);
+    feed_while_not(&f.feed, all_lists, &f.s);
+    redis_server_kill(f.s.redis);
+    feed_while_not(&f.feed, paused, &f.s);
+    pid_t b = service_run(&f.s, "b", NULL);
+    feed_until_said(&f.feed, "b", "partition-ready", 2);
+    service_redis_restart(&f.s);
+    feed_while_not(&f.feed, flowing, &f.s);
+    feed_some(&f.feed, 300);
+    service_drain(&f.s, 60000);
+    cr_assert(wait_until(all_lists, &f.s, 20000), "lists are missing");
+    cr_assert_eq(service_stop(&f.s), STREAM_STOPPED);
+    service_end(&f.s, b, "b");
+    feed_expect_as_even(&f.s, test_brokers());
+    tear_down(&f);
+}
+
+Test(outage, redis_gone_in_the_middle_loses_nothing, .timeout = 120) {
+    struct fixture f;
+    set_up(&f, kafka_start(1), 2);
+    service_start(&f.s);
+    feed_while_not(&f.feed, all_lists, &f.s);
+    for (int i = 0; i < 3; i++) {
+        if (i == 2) {
+            redis_server_hang(f.s.redis);
+        } else {
+            redis_server_kill(f.s.redis);
+        }
+        feed_while_not(&f.feed, paused, &f.s);
+        feed_some(&f.feed, 200);
+        if (i == 2)
+            redis_server_wake(f.s.redis);
+        else
+            service_redis_restart(&f.s);
+        feed_while_not(&f.feed, flowing, &f.s);
+    }
+    cr_assert(wait_until(all_lists, &f.s, 20000), "lists are missing");
+    freeReplyObject(redisCommand(f.s.eye, "FLUSHALL"));
+    feed_some(&f.feed, 200);
+    service_drain(&f.s, 60000);
+    cr_assert(wait_until(all_lists, &f.s, 20000), "lists are missing after FLUSHALL");
+    cr_assert_eq(service_stop(&f.s), STREAM_STOPPED);
+    feed_expect_as_even(&f.s, test_brokers());
+    tear_down(&f);
+}
+
+/* Asked to stop while Redis is away: it does not wait for ever, and what it did not
+ * commit is done by the next one. */
+Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 120) {
+    struct fixture f;
+    set_up(&f, kafka_start(1), 2);
+    service_start(&f.s);
+    feed_while_not(&f.feed, all_lists, &f.s);
+    redis_server_kill(f.s.redis);
+    feed_while_not(&f.feed, paused, &f.s);
+    int64_t from = test_clock_ms();
+    cr_assert_eq(service_stop(&f.s), STREAM_STOPPED);
+    cr_assert_lt(test_clock_ms() - from, 15000);
+    service_redis_restart(&f.s);
+    service_start(&f.s);
+    feed_some(&f.feed, 200);
+    service_drain(&f.s, 60000);
+    cr_assert(wait_until(all_lists, &f.s, 20000), "lists are missing");
+    cr_assert_eq(service_stop(&f.s), STREAM_STOPPED);
+    feed_expect_as_even(&f.s, test_brokers());
+    tear_down(&f);
+}
