@@ -8,6 +8,24 @@ enum {
 
 /* ---- events ---- */
 
+void stream_on_error(struct stream *s, const rd_kafka_message_t *m) {
+    if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
+        struct slot *slot = slot_of(s, m->partition);
+        if (slot)
+            slot->at_end = true;
+    } else if (rd_kafka_fatal_error(s->consumer, NULL, 0)) {
+        bool fenced =
+            m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
+            rd_kafka_fatal_error(s->consumer, NULL, 0) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+        log_error("consumer-failed", "worker=%u error=%s", s->c->index,
+                  log_q(rd_kafka_message_errstr(m)));
+        stop_with(s, fenced ? STREAM_FENCED : STREAM_FAILED);
+    } else {
+        log_warning("consume", "worker=%u error=%s", s->c->index,
+                    log_q(rd_kafka_message_errstr(m)));
+    }
+}
+
 static void gather(struct stream *s) {
     size_t max = (size_t)s->cfg->stream_batch;
     int64_t until = clock_mono_us() + s->cfg->stream_linger * 1000;
@@ -26,21 +44,7 @@ static void gather(struct stream *s) {
             stream_keep(s, m);
             continue;
         }
-        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            struct slot *slot = slot_of(s, m->partition);
-            if (slot)
-                slot->at_end = true;
-        } else if (rd_kafka_fatal_error(s->consumer, NULL, 0)) {
-            bool fenced =
-                m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
-                rd_kafka_fatal_error(s->consumer, NULL, 0) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
-            log_error("consumer-failed", "worker=%u error=%s", s->c->index,
-                      log_q(rd_kafka_message_errstr(m)));
-            stop_with(s, fenced ? STREAM_FENCED : STREAM_FAILED);
-        } else {
-            log_warning("consume", "worker=%u error=%s", s->c->index,
-                        log_q(rd_kafka_message_errstr(m)));
-        }
+        stream_on_error(s, m);
         rd_kafka_message_destroy(m);
     }
 }
@@ -93,10 +97,12 @@ static void wait_for_registry(struct stream *s) {
     metric_set(&s->metrics->paused, 1);
     poll(NULL, 0, 100);
     rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, 0);
-    if (m && !m->err)
+    if (m && !m->err) {
         stream_keep(s, m);
-    else if (m)
+    } else if (m) {
+        stream_on_error(s, m);
         rd_kafka_message_destroy(m);
+    }
     metric_set(&s->metrics->paused, 0);
     stream_resume(s);
 }
@@ -341,8 +347,9 @@ static int open_stream(struct stream *s) {
 
 static void close_stream(struct stream *s) {
     if (s->consumer) {
-        if (s->end == STREAM_STOPPED && !s->must_rewind)
-            stream_commit(s, false);
+        /* If it fails, what it held is gone, and its offsets must not be committed below. */
+        if (s->end == STREAM_STOPPED && !s->must_rewind && !stream_commit(s, false))
+            s->must_rewind = true;
         rd_kafka_consumer_close(s->consumer); /* revokes: commits what is left, drops the lanes */
     }
     if (s->restorer)

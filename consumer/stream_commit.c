@@ -72,10 +72,12 @@ bool stream_wait_for_cache(struct stream *s) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, 0);
         if (!m)
             continue;
-        if (!m->err)
+        if (!m->err) {
             stream_keep(s, m);
-        else
-            rd_kafka_message_destroy(m);
+            continue;
+        }
+        stream_on_error(s, m);
+        rd_kafka_message_destroy(m);
     }
     metric_set(&s->metrics->paused, 0);
     if (!running(s))

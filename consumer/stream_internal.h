@@ -84,6 +84,10 @@ static inline bool exactly_once(const struct stream *s) {
     return s->cfg->stream_guarantee == EXACTLY_ONCE;
 }
 
+/* stream.c */
+/* What a poll of the consumer gave instead of a message. */
+void stream_on_error(struct stream *s, const rd_kafka_message_t *m);
+
 /* stream_output.c */
 struct sink stream_sink(struct stream *s);
 int stream_dead(struct stream *s, const struct input *in, const struct dead *why);

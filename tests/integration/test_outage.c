@@ -27,6 +27,13 @@ static bool all_lists(void *arg) {
            service_keys(arg, "beckon:user:*") == FEED_USERS;
 }
 
+/* Work is under way: every user has a list, and some of it is committed. */
+static bool at_work(void *arg) {
+    struct metrics m;
+    service_metrics(arg, &m);
+    return metric_get(&m.commits) > 3 && all_lists(arg);
+}
+
 static bool paused(void *arg) {
     struct metrics m;
     service_metrics(arg, &m);
@@ -42,7 +49,7 @@ Test(outage, partitions_move_while_redis_is_away, .timeout = 120) {
     struct fixture f;
     set_up(&f, kafka_start(1), 4);
     service_start(&f.s);
-    feed_while_not(&f.feed, all_lists, &f.s);
+    feed_while_not(&f.feed, at_work, &f.s);
     redis_server_kill(f.s.redis);
     feed_while_not(&f.feed, paused, &f.s);
     pid_t b = service_run(&f.s, "b", NULL);
@@ -62,7 +69,7 @@ Test(outage, redis_gone_in_the_middle_loses_nothing, .timeout = 120) {
     struct fixture f;
     set_up(&f, kafka_start(1), 2);
     service_start(&f.s);
-    feed_while_not(&f.feed, all_lists, &f.s);
+    feed_while_not(&f.feed, at_work, &f.s);
     for (int i = 0; i < 3; i++) {
         if (i == 2) {
             redis_server_hang(f.s.redis);
@@ -93,7 +100,7 @@ Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 120) {
     struct fixture f;
     set_up(&f, kafka_start(1), 2);
     service_start(&f.s);
-    feed_while_not(&f.feed, all_lists, &f.s);
+    feed_while_not(&f.feed, at_work, &f.s);
     redis_server_kill(f.s.redis);
     feed_while_not(&f.feed, paused, &f.s);
     int64_t from = test_clock_ms();
