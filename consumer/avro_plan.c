@@ -196,7 +196,7 @@ static int compile(struct plan *p, const struct schema_node *root, const struct 
             useful = s->op != OP_USELESS;
         }
         if (f && !useful && !(n->type == AT_UNION && n->n == 1 && n->kid[0]->type == AT_NULL)) {
-            dead_set(why, DEAD_SCHEMA, "field %.60s is a %s, which cannot be read as %s",
+            dead_set(why, DEAD_SCHEMA, "field %.60s has type %s, which cannot be read as %s",
                      root->name[i].p, schema_type_name(n->type), f->name);
             return -EINVAL;
         }
@@ -210,7 +210,7 @@ int plan_new(const struct schema *writer, const struct field_table *fields, stru
              struct plan **ret) {
     const struct schema_node *root = writer->root;
     if (root->type != AT_RECORD) {
-        dead_set(why, DEAD_SCHEMA, "the schema is a %s, not a record",
+        dead_set(why, DEAD_SCHEMA, "the schema is of type %s, not a record",
                  schema_type_name(root->type));
         return -EINVAL;
     }
@@ -450,7 +450,7 @@ static enum dead_reason run_step(struct run *r, const struct plan *p, const stru
     case OP_FLOATS:
         return run_floats(r, s);
     case OP_USELESS:
-        return dead_set(r->why, DEAD_SCHEMA, "field %.60s: a %s cannot be read as %s", s->name.p,
+        return dead_set(r->why, DEAD_SCHEMA, "field %.60s: type %s cannot be read as %s", s->name.p,
                         schema_type_name(s->node->type), s->field->name);
     case OP_NOTHING:
     case OP_UNION:

@@ -78,6 +78,10 @@ void decoder_free(struct decoder *d) {
     free(d);
 }
 
+struct schema_store *decoder_schemas(struct decoder *d) {
+    return d->store;
+}
+
 void decoder_reset(struct decoder *d) {
     arena_reset(&d->arena);
 }

@@ -72,6 +72,8 @@ int decoder_new(const struct config *cfg,
                 struct decoder **ret); /* prints and returns -EINVAL on unreadable schemas */
 void decoder_free(struct decoder *d);
 DEFINE_CLEANUP(struct decoder, decoder_free)
+struct schema_store;
+struct schema_store *decoder_schemas(struct decoder *d); /* the writers' schemas, by id */
 void decoder_reset(
     struct decoder *d); /* releases the arena of the records decoded since; call once per batch */
 

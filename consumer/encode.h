@@ -50,8 +50,13 @@ int encode_event(struct encoder *e, const struct event *ev, const char *type_nam
 int encode_item(struct encoder *e, const struct item_info *i, struct buf *out);
 int encode_control(struct encoder *e, const struct control_info *c, struct buf *out);
 
-/* Any of Beckon's topics' messages as one line of JSON (what `tail` prints). */
+/* Any message in Confluent wire format or JSON as one line of JSON (what `tail` prints); plain
+ * Avro does not say what it is, so that its built-in schema id is asked for. Fields that are null
+ * are left out, times are ISO 8601, bytes that are no text are base64 under NAME_base64. 0,
+ * -EBADMSG, -EAGAIN (the registry does not answer now) or -ENOMEM. */
 int render_json(struct decoder *d, const void *p, size_t n, struct buf *out);
+int render_avro_json(struct decoder *d, int32_t schema_id, const void *p, size_t n,
+                     struct buf *out);
 /* A dead letter read back: original bytes, key and origin, borrowed from `p` or the
  * decoder's arena. 0 or -EBADMSG. */
 int decode_dead_letter(struct decoder *d, const void *p, size_t n, struct dead_letter *ret);

@@ -27,13 +27,17 @@ static bool add_tag(void *record, struct str key, struct str value) {
     return true;
 }
 
-/* A consent that does not fit must not be lost silently. */
+/* The last word on a channel counts. One that does not fit must not be lost silently. */
 static bool add_consent(void *record, struct str key, struct str value) {
     struct control_info *c = record;
-    if (c->n == ARRAY_LEN(c->consent))
+    size_t i = 0;
+    while (i < c->n && !str_eq(c->consent[i].channel, key))
+        i++;
+    if (i == ARRAY_LEN(c->consent))
         return false;
-    c->consent[c->n].channel = key;
-    c->consent[c->n++].granted = value.n != 0;
+    c->consent[i].channel = key;
+    c->consent[i].granted = value.n != 0;
+    c->n = MAX(c->n, i + 1);
     return true;
 }
 

@@ -102,9 +102,8 @@ void json_write_item(struct buf *out, const struct item_info *i) {
     if (i->n_dense) {
         json_name(out, "embedding");
         for (size_t k = 0; k < i->n_dense; k++) {
-            char t[24];
-            snprintf(t, sizeof t, "%s%.9g", k ? "," : "[", (double)i->dense[k]);
-            put(out, t);
+            put(out, k ? "," : "[");
+            text_put_float(out, i->dense[k]);
         }
         put(out, "]");
     }
@@ -134,14 +133,14 @@ void json_write_control(struct buf *out, const struct control_info *c) {
 }
 
 /* On one line, and proven to be an object before it is set in unquoted. */
-static void name_offer(struct buf *out, struct str offer) {
-    json_t *j = offer.n ? json_loadb(offer.p, offer.n, 0, NULL) : NULL;
+void json_object_text(struct buf *out, const char *name, struct str text) {
+    json_t *j = text.n ? json_loadb(text.p, text.n, 0, NULL) : NULL;
     char *line = json_is_object(j) ? json_dumps(j, JSON_COMPACT) : NULL;
     if (line) {
-        json_name(out, "offer");
+        json_name(out, name);
         put(out, line);
     } else {
-        name_text(out, "offer", offer);
+        name_text(out, name, text);
     }
     free(line);
     json_decref(j);
@@ -153,7 +152,7 @@ void json_write_trigger(struct buf *out, const struct trigger_record *t, bool de
     name_text(out, "user_id", t->user);
     name_text(out, "campaign_id", t->campaign);
     name_text(out, "channel", t->channel);
-    name_offer(out, t->offer);
+    json_object_text(out, "offer", t->offer);
     name_text(out, "cause", t->cause);
     name_text(out, "item_id", t->item);
     name_number(out, "old_price", t->old_price);

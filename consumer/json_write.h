@@ -14,3 +14,5 @@ void json_write_dead_letter(struct buf *out, const struct dead_letter *d);
 void json_name(struct buf *out, const char *name);
 /* Bytes under `name` if they read as text, else base64 under NAME_base64. */
 void json_bytes(struct buf *out, const char *name, struct str bytes);
+/* Text that holds a JSON object under `name`, as that object; other text as a string. */
+void json_object_text(struct buf *out, const char *name, struct str text);

@@ -105,6 +105,21 @@ void text_put_number(struct buf *out, double v) {
     buf_put(out, t, (size_t)n);
 }
 
+void text_put_float(struct buf *out, float v) {
+    char t[24];
+    if (!isfinite(v)) {
+        buf_put(out, "null", 4);
+        return;
+    }
+    int n = 0;
+    for (int digits = 6; digits <= 9; digits++) {
+        n = snprintf(t, sizeof t, "%.*g", digits, (double)v);
+        if (strtof(t, NULL) == v)
+            break;
+    }
+    buf_put(out, t, (size_t)n);
+}
+
 void text_put_long(struct buf *out, int64_t v) {
     char t[24];
     int n = snprintf(t, sizeof t, "%" PRId64, v);

@@ -16,6 +16,7 @@ size_t text_bad_at(struct str s, enum text_rule rule);
  * become U+FFFD. A number is the shortest decimal that reads back the same; null if not finite. */
 void text_put_json(struct buf *out, struct str s);
 void text_put_number(struct buf *out, double v);
+void text_put_float(struct buf *out, float v); /* the shortest that reads back as this float */
 void text_put_long(struct buf *out, int64_t v);
 
 /* Base64 (RFC 4648, padded). Decoding writes at most 3 * s.n / 4 bytes; -EBADMSG if it is none. */

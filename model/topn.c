@@ -15,7 +15,8 @@ enum {
     POOL_FULL = POOL - TOP_MAX, /* more than that within rounding of each other: settle them */
 };
 _Static_assert((int)TOP_MAX < (int)POOL_FULL, "a settled pool must have room");
-_Static_assert((int)POOL_FULL + (int)ROOM <= (int)POOL, "a cut pool takes what one selection finds");
+_Static_assert((int)POOL_FULL + (int)ROOM <= (int)POOL,
+               "a cut pool takes what one selection finds");
 
 struct candidate {
     float score;

@@ -135,7 +135,7 @@ Test(plan, unions_come_in_any_order_and_only_a_useless_branch_is_refused) {
     cr_assert_eq(read_as(union_of, "{\"item_id\":null}"), DEAD_NONE);
     cr_assert_eq(got.e.item.n, 0);
     cr_assert_eq(read_as(union_of, "{\"item_id\":{\"array\":[]}}"), DEAD_SCHEMA);
-    cr_assert_str_eq(why.detail, "field item_id: a array cannot be read as item_id");
+    cr_assert_str_eq(why.detail, "field item_id: type array cannot be read as item_id");
     cr_assert_eq(read_as("{\"name\":\"item_id\",\"type\":\"null\"}," USER,
                          "{\"item_id\":null,\"user_id\":\"u\"}"),
                  DEAD_NONE);
@@ -184,7 +184,7 @@ Test(plan, what_cannot_become_the_field_is_incompatible) {
         cr_assert_eq(why.reason, DEAD_SCHEMA);
     }
     cr_assert_eq(compile("\"string\""), -EINVAL);
-    cr_assert_str_eq(why.detail, "the schema is a string, not a record");
+    cr_assert_str_eq(why.detail, "the schema is of type string, not a record");
 }
 
 Test(plan, the_field_by_name_goes_before_one_by_alias) {

@@ -376,7 +376,8 @@ Test(decode, an_incompatible_schema_is_told_by_field) {
     for (int i = 0; i < 2; i++) {
         cr_assert_eq(decode_event(d, "\0\0\0\0\11", 5, STR("k"), &ORIGIN, NOW_MS, &got, &why),
                      DEAD_SCHEMA);
-        cr_assert_str_eq(why.detail, "field user_id is a record, which cannot be read as user_id");
+        cr_assert_str_eq(why.detail,
+                         "field user_id has type record, which cannot be read as user_id");
         cr_assert_eq(why.schema_id, 9);
     }
     decoder_free(d);
