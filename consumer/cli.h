@@ -12,6 +12,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 // clang-format off
 #define COMMANDS(X)                                                                                \
     X(run, "consume the clickstream: learn, write lists, send triggers")                           \
+    X(demo, "all of it in one process, with a simulated shop")                                     \
     X(replay, "the same engine over files: how good are the lists?")                               \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
