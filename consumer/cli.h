@@ -16,10 +16,12 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(replay, "the same engine over files: how good are the lists?")                               \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
+    X(load, "put files into Kafka, or dead letters back")                                          \
     X(top, "the list of a user")                                                                   \
     X(user, "the profile of a user")                                                               \
     X(similar, "the items similar to an item")                                                     \
-    X(status, "counters of the running service")
+    X(status, "counters of the running service")                                                   \
+    X(tail, "the newest triggers, decisions, dead letters or events")
 // clang-format on
 
 #define X(name, help) int cmd_##name(int argc, char **argv);

@@ -5,11 +5,11 @@
 
 #include "consumer/cli.h"
 #include "consumer/decode.h"
-#include "consumer/encode.h"
 #include "consumer/interrupt.h"
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/tail_line.h"
+#include "consumer/topic_render.h"
 
 enum { TIMEOUT_MS = 15000, POLL_MS = 100, MARKERS = 16 };
 
@@ -47,7 +47,7 @@ static int fail(const char *what, rd_kafka_resp_err_t err) {
 
 static void print_record(struct tail *t, const void *p, size_t n, int32_t partition,
                          int64_t offset) {
-    if (p && render_json(t->decoder, p, n, &t->line) == 0) {
+    if (p && topic_render(t->cfg, t->decoder, t->topic, p, n, &t->line) == 0) {
         struct str line = {(const char *)t->line.p, t->line.n};
         while (line.n && line.p[line.n - 1] == '\n')
             line.n--;

@@ -15,6 +15,7 @@
 #include "consumer/sender.h"
 
 enum { SHOWN_BAD = 5, SHOWN_DRY = 3, SHOW_EVERY = 512, SLICE_MS = 100 };
+enum { REGISTRY_TRIES = 60, REGISTRY_PAUSE_US = 500000 };
 
 /* Why rows stay behind: the reasons of dead letters, and these. */
 enum { SKIP_BROKEN = DEAD_COUNT, SKIP_TYPE_MAP, SKIP_RECORD, SKIP_COUNT };
@@ -196,6 +197,14 @@ static bool may_send(struct loader *l, const struct table_file *t, enum dead_rea
     return l->o->keep_bad;
 }
 
+/* The schema registry does not answer: it gets half a minute. */
+static bool registry_may_come(struct loader *l, int *tries) {
+    if (*tries == 0)
+        fputs("waiting for the schema registry\n", stderr);
+    return (*tries)++ < REGISTRY_TRIES && l->sender &&
+           pause_until(l, clock_mono_us() + REGISTRY_PAUSE_US);
+}
+
 static int send_event(struct loader *l, const struct table_file *t) {
     struct event e;
     struct str type_name;
@@ -216,7 +225,10 @@ static int send_event(struct loader *l, const struct table_file *t) {
     enum dead_reason dead = validate_event(l->o->cfg, INT64_MAX, &e, &why);
     if (!may_send(l, t, dead, &why))
         return -EBADMSG;
-    int r = encode_event(l->encoder, &e, type_name.p, &l->value);
+    int r, tries = 0;
+    while ((r = encode_event(l->encoder, &e, type_name.p, &l->value)) == -EAGAIN)
+        if (!registry_may_come(l, &tries))
+            break;
     if (r < 0)
         return r;
     if (!keep_pace(l, e.time_ms))
@@ -236,7 +248,11 @@ static int send_item(struct loader *l, const struct table_file *t) {
     enum dead_reason dead = validate_item(l->o->cfg, &i, &why);
     if (!may_send(l, t, dead, &why))
         return -EBADMSG;
-    if (!i.deleted && (r = encode_item(l->encoder, &i, &l->value)) < 0)
+    int tries = 0;
+    while (!i.deleted && (r = encode_item(l->encoder, &i, &l->value)) == -EAGAIN)
+        if (!registry_may_come(l, &tries))
+            break;
+    if (r < 0)
         return r;
     if (!keep_pace(l, INT64_MIN))
         return -EINTR;
@@ -254,7 +270,11 @@ static int send_control(struct loader *l, const struct table_file *t) {
     enum dead_reason dead = validate_control(l->o->cfg, &c, &why);
     if (!may_send(l, t, dead, &why))
         return -EBADMSG;
-    if (!c.deleted && (r = encode_control(l->encoder, &c, &l->value)) < 0)
+    int tries = 0;
+    while (!c.deleted && (r = encode_control(l->encoder, &c, &l->value)) == -EAGAIN)
+        if (!registry_may_come(l, &tries))
+            break;
+    if (r < 0)
         return r;
     if (!keep_pace(l, INT64_MIN))
         return -EINTR;

@@ -9,11 +9,11 @@
 
 #include "consumer/clock.h"
 #include "consumer/edit.h"
-#include "consumer/encode.h"
 #include "consumer/interrupt.h"
 #include "consumer/kafka_util.h"
 #include "consumer/load.h"
 #include "consumer/log.h"
+#include "consumer/topic_render.h"
 
 enum { TIMEOUT_MS = 30000, POLL_MS = 100, BATCH = 500, SHOWN = 10 };
 
@@ -224,7 +224,8 @@ static int line_of(struct letters *l, const struct dead_letter *d) {
         free(text);
         return l->line.failed ? -ENOMEM : 0;
     }
-    return render_json(l->decoder, d->payload, d->payload_n, &l->line);
+    return topic_render(l->o->cfg, l->decoder, d->origin.topic ? d->origin.topic : "", d->payload,
+                        d->payload_n, &l->line);
 }
 
 /* What the command made of it, checked and encoded. 1: `key` and l->value are to be sent; 0:

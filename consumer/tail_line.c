@@ -88,7 +88,7 @@ static void put_value(FILE *to, const struct column *c, const json_t *v) {
             put_text(to, text, strlen(text), c->width);
         free(text);
     } else {
-        fprintf(to, "%-*s", c->width, c->width ? "-" : "");
+        fprintf(to, "%-*s", c->width, "-");
     }
 }
 

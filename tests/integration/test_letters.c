@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <jansson.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -47,18 +48,32 @@ static void tear_down(void) {
 
 TestSuite(letters, .init = set_up, .fini = tear_down);
 
-static int run(const char *first, ...) {
+static pid_t start(const char *first, va_list ap) {
     char *argv[ARGS_MAX] = {
         (char *)beckon_path(), (char *)first, brokers_flag, app_flag, dlq_flag, clicks_flag};
     size_t n = 6;
-    va_list ap;
-    va_start(ap, first);
     for (char *a; n + 1 < ARGS_MAX && (a = va_arg(ap, char *));)
         argv[n++] = a;
-    va_end(ap);
     autofree(free) char *log = temp_dir_file(&dir, "log");
     unlink(log);
-    int code = process_end(process_start(argv, log), 0, RUN_MS);
+    return process_start(argv, log);
+}
+
+static pid_t start_run(const char *first, ...) {
+    va_list ap;
+    va_start(ap, first);
+    pid_t pid = start(first, ap);
+    va_end(ap);
+    return pid;
+}
+
+static int run(const char *first, ...) {
+    va_list ap;
+    va_start(ap, first);
+    pid_t pid = start(first, ap);
+    va_end(ap);
+    int code = process_end(pid, 0, RUN_MS);
+    autofree(free) char *log = temp_dir_file(&dir, "log");
     free(report);
     report = read_file(log, NULL);
     return code;
@@ -166,6 +181,63 @@ Test(letters, a_limit_leaves_the_rest_for_the_next_run) {
     const char *const all[][2] = {{"k", "bytes 0"}, {"k", "bytes 1"}, {"k", "bytes 2"},
                                   {"k", "bytes 3"}, {"k", "bytes 4"}, {"k", "bytes 5"}};
     clicks_are(6, all);
+}
+
+static bool more_than(void *arg) {
+    struct records r;
+    kafka_read(kafka, clicks, true, &r);
+    bool more = r.n > *(size_t *)arg;
+    records_free(&r);
+    return more;
+}
+
+static size_t count_clicks(void) {
+    struct records r;
+    kafka_read(kafka, clicks, true, &r);
+    size_t n = r.n;
+    records_free(&r);
+    return n;
+}
+
+/* Killed as soon as something of it is to be seen, again and again; the command makes it slow
+ * enough for that. */
+Test(letters, runs_that_are_killed_lose_nothing_and_send_nothing_twice) {
+    needs_a_broker_that_remembers();
+    enum { LETTERS = 2000 };
+    for (int i = 0; i < LETTERS; i++) {
+        char payload[128];
+        snprintf(payload, sizeof payload,
+                 "{\"event_id\":\"%d\",\"user_id\":\"u\",\"type\":\"view\",\"item_id\":\"i\","
+                 "\"time\":1700000000000}",
+                 i);
+        put_letter(i, DEAD_JSON, "u", payload);
+    }
+    kafka_flush(kafka);
+    int midway = 0;
+    for (int kills = 0; kills < 3; kills++) {
+        size_t n = count_clicks();
+        if (n == LETTERS)
+            break;
+        pid_t pid = start_run("load", "--from-dlq", "--format", "json", "--edit", "cat", NULL);
+        cr_assert(wait_until(more_than, &n, RUN_MS));
+        midway += process_end(pid, SIGKILL, RUN_MS) == 128 + SIGKILL;
+    }
+    cr_assert(midway > 0, "at least one was killed at its work");
+    cr_assert_eq(run("load", "--from-dlq", "--format", "json", "--edit", "cat", NULL), 0, "%s",
+                 report);
+    bool seen[LETTERS] = {false};
+    struct records r;
+    kafka_read(kafka, clicks, true, &r);
+    cr_assert_eq(r.n, LETTERS, "%zu records", r.n);
+    for (size_t i = 0; i < r.n; i++) {
+        json_t *o = json_loadb(r.v[i].value.p, r.v[i].value.n, 0, NULL);
+        const char *id = json_string_value(json_object_get(o, "event_id"));
+        int k = id ? atoi(id) : -1;
+        cr_assert(k >= 0 && k < LETTERS && !seen[k]);
+        seen[k] = true;
+        json_decref(o);
+    }
+    records_free(&r);
 }
 
 Test(letters, records_are_mended_by_a_command) {
