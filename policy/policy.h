@@ -128,7 +128,7 @@ void policy_on_event(const struct policy_context *c, const struct event *e, uint
  * Costs nothing while user->due_ms lies later. Sets user->due_ms. */
 void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decisions *out);
 /* A viewed item became cheaper. The caller finds the users (profile_recent) and calls
- * policy_on_time(now_ms) first. */
+ * policy_on_time(now_ms) first. The same price of the same item is one trigger a day. */
 void policy_on_price_drop(const struct policy_context *c, uint32_t item, double old_price,
                           double new_price, int64_t now_ms, struct decisions *out);
 

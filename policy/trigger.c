@@ -316,6 +316,8 @@ void policy_on_price_drop(const struct policy_context *c, uint32_t item, double 
     if (seen_ms == TIME_UNSET)
         return;
     model_item_view(c->model, item, &view);
+    /* A price is news once a day, so that hearing of it again, a little later or after the user
+     * moved to another process, is the same trigger. */
     double percent = (old_price - new_price) / old_price * 100;
     for (size_t i = 0; i < set->price_drop.n; i++) {
         const struct trigger_spec *t = &set->c[set->price_drop.i[i]].spec.trigger;
@@ -325,7 +327,7 @@ void policy_on_price_drop(const struct policy_context *c, uint32_t item, double 
                 .item = item,
                 .old_price = old_price,
                 .new_price = new_price,
-                .cause_hash = identity("price", view.id, now_ms, new_price),
+                .cause_hash = identity("price", view.id, tz_day(set->tz, now_ms), new_price),
                 .since_ms = now_ms,
             };
     }

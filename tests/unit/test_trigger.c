@@ -259,7 +259,7 @@ Test(trigger, price_drop_needs_the_percentage_and_a_recent_view) {
     cr_assert_eq(sent("drop"), 1);
     cr_assert(k->out.d[0].old_price == 100 && k->out.d[0].new_price == 80 &&
               k->out.d[0].item == k->item[1]);
-    drop("i1", 100, 80, MONDAY + HOUR); /* said twice */
+    drop("i1", 100, 80, MONDAY + 90 * MINUTE); /* said twice */
     cr_assert_eq(k->out.n, 1);
     drop("i1", 80, 40, MONDAY + 2 * HOUR);
     cr_assert_eq(sent("drop"), 2);
