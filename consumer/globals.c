@@ -273,6 +273,8 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
                                           "read_committed",
                                           "enable.partition.eof",
                                           "true",
+                                          "fetch.wait.max.ms",
+                                          "100", /* how long an end takes to be seen */
                                           NULL};
     static const char *const produce[] = {"enable.idempotence", "true",           "linger.ms", "20",
                                           "partitioner",        "murmur2_random", NULL};

@@ -299,6 +299,7 @@ static int open_clients(struct stream *s) {
         {"isolation.level", "read_committed", true},
         {"enable.partition.eof", "true", true},
         {"queued.max.messages.kbytes", "16384", true},
+        {"fetch.wait.max.ms", "10", true}, /* the changelog's end is seen by an empty fetch */
     };
     const struct property probe[] = {
         {"group.id", s->name, true},
