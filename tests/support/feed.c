@@ -44,13 +44,20 @@ void feed_some(struct feed *f, unsigned events) {
         char id[24], user[16], item[16];
         snprintf(user, sizeof user, "u%u", draw(f, FEED_USERS));
         snprintf(item, sizeof item, "i%u", draw(f, FEED_ITEMS));
-        snprintf(id, sizeof id, "e%u", f->n && draw(f, 50) == 0 ? f->n - 1 : f->n);
-        f->n++;
+        snprintf(id, sizeof id, "e%u", f->n++);
         f->time_ms += 3000;
-        if (draw(f, 200) == 0)
-            service_click(f->s, (struct click){id, user, NULL, "survey", f->time_ms, 3});
-        else
-            service_click(f->s, (struct click){id, user, item, types[draw(f, 6)], f->time_ms, 5});
+        bool survey = draw(f, 200) == 0;
+        struct click c = {
+            .id = id,
+            .user = user,
+            .item = survey ? NULL : item,
+            .type = survey ? "survey" : types[draw(f, 6)],
+            .time_ms = f->time_ms,
+            .value = 5,
+        };
+        service_click(f->s, c);
+        if (draw(f, 50) == 0)
+            service_click(f->s, c);
     }
 }
 

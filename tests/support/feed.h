@@ -19,7 +19,7 @@ struct feed {
     struct service *s;
     uint64_t state;
     int64_t time_ms;
-    unsigned n;
+    unsigned n; /* events so far, apart from repeated ones */
 };
 void feed_start(struct feed *f, struct service *s); /* puts the catalogue */
 void feed_some(struct feed *f, unsigned events);

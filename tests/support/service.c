@@ -55,6 +55,9 @@ static void outputs(struct service *s, const char *campaigns) {
     service_option(s, "topics.format=json");
     service_option(s, "topics.output_format=json");
     service_option(s, "topics.partitions=%d", s->partitions);
+    /* The mock cluster keeps no offsets of transactions. */
+    if (kafka_mock(s->kafka))
+        service_option(s, "stream.guarantee=at-least-once");
     service_option(s, "stream.commit_interval=50ms");
     service_option(s, "stream.idle=1d");
     service_option(s, "model.dim=16");
@@ -325,6 +328,16 @@ void sents_unique(struct sents *l) {
     size_t n = 0;
     for (size_t i = 0; i < l->n; i++)
         if (n && by_all(&l->v[n - 1], &l->v[i]) == 0)
+            sent_free(&l->v[i]);
+        else
+            l->v[n++] = l->v[i];
+    l->n = n;
+}
+
+void sents_only(struct sents *l, const char *campaign) {
+    size_t n = 0;
+    for (size_t i = 0; i < l->n; i++)
+        if (strcmp(l->v[i].campaign, campaign) != 0)
             sent_free(&l->v[i]);
         else
             l->v[n++] = l->v[i];

@@ -26,7 +26,8 @@ struct service {
 };
 
 /* `campaigns`: the text of the file, NULL for none. Consent is granted, timers of idle
- * partitions are off, transactions short; options set later win. */
+ * partitions are off, transactions short; on the mock cluster there are none, because it
+ * keeps no offsets of theirs. Options set later win. */
 void service_open(struct service *s, struct kafka *k, int partitions, const char *campaigns);
 /* Another deployment that reads the same topics and writes its own. */
 void service_open_twin(struct service *s, const struct service *of, const char *campaigns);
@@ -78,6 +79,7 @@ void service_sents(struct service *s, const char *topic, struct sents *ret);
 void sents_free(struct sents *l);
 /* Drops repeated ids (at-least-once, or a cluster that does not isolate). */
 void sents_unique(struct sents *l);
+void sents_only(struct sents *l, const char *campaign);
 size_t sents_count(const struct sents *l, const char *user, const char *campaign);
 size_t sents_repeated(const struct sents *l); /* records whose id the one before them has */
 /* NULL if both hold the same, else a description of the first difference (static). */

@@ -1,0 +1,227 @@
+/* Kafka refuses, hangs or goes away: aborted transactions are done again, nothing else. */
+#include <criterion/criterion.h>
+#include <stdio.h>
+
+#include "tests/support/feed.h"
+
+/* API keys of the Kafka protocol. */
+enum { PRODUCE = 0, ADD_PARTITIONS = 24, ADD_OFFSETS = 25, END_TXN = 26, TXN_OFFSETS = 28 };
+
+static uint64_t counter(struct service *s, const _Atomic uint64_t *(*of)(const struct metrics *m)) {
+    struct metrics m;
+    service_metrics(s, &m);
+    return metric_get(of(&m));
+}
+
+static const _Atomic uint64_t *commits_of(const struct metrics *m) {
+    return &m->commits;
+}
+static const _Atomic uint64_t *rewinds_of(const struct metrics *m) {
+    return &m->rewinds;
+}
+static const _Atomic uint64_t *aborts_of(const struct metrics *m) {
+    return &m->aborts;
+}
+
+static const _Atomic uint64_t *lists_of(const struct metrics *m) {
+    return &m->lists_written;
+}
+
+struct grown {
+    struct service *s;
+    const _Atomic uint64_t *(*of)(const struct metrics *m);
+    uint64_t to;
+};
+
+static bool has_grown(void *arg) {
+    struct grown *g = arg;
+    return counter(g->s, g->of) >= g->to;
+}
+
+static void feed_until_grown(struct feed *f, const _Atomic uint64_t *(*of)(const struct metrics *m),
+                             uint64_t by) {
+    struct grown g = {f->s, of, counter(f->s, of) + by};
+    feed_while_not(f, has_grown, &g);
+}
+
+/* The last of each partition: surveys of users that nobody else speaks for. */
+enum { LAST_USERS = 16 };
+static void feed_end(struct feed *f) {
+    for (int i = 0; i < LAST_USERS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "last%d", i);
+        service_click(f->s, (struct click){id, id, NULL, "survey", f->time_ms, 1});
+    }
+    kafka_flush(f->s->kafka);
+}
+
+static bool ends_answered(void *arg) {
+    struct service *s = arg;
+    struct sents all;
+    service_sents(s, s->triggers, &all);
+    sents_unique(&all);
+    size_t n = 0;
+    for (int i = 0; i < LAST_USERS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "last%d", i);
+        n += sents_count(&all, id, "sorry");
+    }
+    sents_free(&all);
+    return n == LAST_USERS;
+}
+
+/* Refusals after which the transaction cannot go on: it is aborted, the worker goes back
+ * to what is committed and takes the events again. And some that only ask for patience. */
+Test(faults, refused_transactions_are_done_again, .timeout = 150) {
+    static const struct {
+        const char *name;
+        int api;
+        rd_kafka_resp_err_t err;
+        bool aborts;
+    } fault[] = {
+        {"partitions", ADD_PARTITIONS, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, true},
+        {"partitions later", ADD_PARTITIONS, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, false},
+        {"offsets", ADD_OFFSETS, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, true},
+        {"end", END_TXN, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, true},
+        {"end later", END_TXN, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, false},
+        {"group", TXN_OFFSETS, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, true},
+    };
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    service_option(&s, "stream.guarantee=exactly-once");
+    feed_start(&f, &s);
+    service_start(&s);
+    feed_until_grown(&f, commits_of, 2);
+    for (size_t i = 0; i < ARRAY_LEN(fault); i++) {
+        uint64_t before = counter(&s, rewinds_of);
+        rd_kafka_mock_push_request_errors(kafka_mock(k), fault[i].api, 1, fault[i].err);
+        if (fault[i].aborts)
+            feed_until_grown(&f, rewinds_of, 1);
+        feed_until_grown(&f, commits_of, 2);
+        cr_expect_eq(counter(&s, rewinds_of), before + fault[i].aborts, "%s", fault[i].name);
+        cr_assert(engine_running(s.engine), "%s ended it", fault[i].name);
+    }
+    cr_assert_geq(counter(&s, aborts_of), 4);
+    feed_end(&f);
+    cr_assert(wait_until(ends_answered, &s, 60000), "the stream stands still");
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    /* This cluster shows what was aborted and keeps no offsets of transactions, so that much
+     * is done twice; but an answer to a survey depends on nothing else. */
+    struct service even;
+    struct sents all, expected;
+    service_open_twin(&even, &s, feed_campaigns);
+    service_start(&even);
+    service_drain(&even, 60000);
+    cr_assert_eq(service_stop(&even), STREAM_STOPPED);
+    service_sents(&s, s.triggers, &all);
+    service_sents(&even, even.triggers, &expected);
+    sents_only(&all, "sorry");
+    sents_only(&expected, "sorry");
+    sents_unique(&all);
+    cr_assert_gt(all.n, LAST_USERS);
+    const char *differ = sents_differ(&all, &expected);
+    cr_assert_null(differ, "%s", differ);
+    sents_free(&all);
+    sents_free(&expected);
+    service_close(&even);
+    service_close(&s);
+}
+
+static void limit(struct kafka *k, const char *topic, const char *bytes) {
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    rd_kafka_ConfigResource_set_config(r, "max.message.bytes", bytes);
+    char err[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(k), err, sizeof err);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof err);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
+    rd_kafka_AlterConfigs(rk, &r, 1, NULL, q);
+    rd_kafka_event_t *e = rd_kafka_queue_poll(q, 30000);
+    cr_assert(e && !rd_kafka_event_error(e), "%s",
+              e ? rd_kafka_event_error_string(e) : "no answer");
+    rd_kafka_event_destroy(e);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_destroy(rk);
+    rd_kafka_ConfigResource_destroy(r);
+}
+
+/* The broker takes no triggers for a while: every transaction that holds one is aborted,
+ * and a reader of committed records never learns of it. */
+Test(faults, a_topic_that_refuses_records_holds_the_stream_and_loses_nothing, .timeout = 120) {
+    if (!test_brokers())
+        cr_skip_test("needs limits per topic and isolated transactions");
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    feed_start(&f, &s);
+    service_start(&s);
+    feed_until_grown(&f, commits_of, 2);
+    const char *topic[] = {s.triggers, s.decisions};
+    for (size_t i = 0; i < ARRAY_LEN(topic); i++) {
+        limit(k, topic[i], "80");
+        feed_until_grown(&f, rewinds_of, 2);
+        cr_assert(engine_running(s.engine));
+        limit(k, topic[i], "1048588");
+        feed_until_grown(&f, commits_of, 2);
+    }
+    cr_assert_geq(counter(&s, aborts_of), 4);
+    feed_some(&f, 200);
+    service_drain(&s, 60000);
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    feed_expect_as_even(&s, true);
+    service_close(&s);
+}
+
+/* The last commit fails: its offsets must not be committed by the leaving of the group. */
+Test(faults, a_refused_last_commit_commits_no_offsets, .timeout = 120) {
+    if (!test_brokers())
+        cr_skip_test("needs limits per topic and isolated transactions");
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    service_option(&s, "stream.commit_interval=20s");
+    feed_start(&f, &s);
+    service_start(&s);
+    for (int i = 0; i < 2; i++) {
+        limit(k, s.decisions, "80");
+        feed_until_grown(&f, lists_of, FEED_USERS);
+        cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+        cr_assert(!service_drained(&s), "offsets were committed without what belongs to them");
+        limit(k, s.decisions, "1048588");
+        service_start(&s);
+    }
+    /* All of it is in the last commit of this run. */
+    feed_some(&f, 200);
+    kafka_flush(k);
+    feed_until_grown(&f, lists_of, FEED_USERS);
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    service_option(&s, "stream.commit_interval=50ms");
+    service_start(&s);
+    service_drain(&s, 60000);
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    feed_expect_as_even(&s, true);
+    service_close(&s);
+}
+
+/* Asked to stop while no broker answers: it gives up after a while. */
+Test(faults, stopping_without_a_broker_ends, .timeout = 120) {
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    service_option(&s, "stream.guarantee=exactly-once");
+    feed_start(&f, &s);
+    service_start(&s);
+    feed_until_grown(&f, commits_of, 2);
+    feed_some(&f, 500);
+    rd_kafka_mock_broker_set_down(kafka_mock(k), 1);
+    int64_t from = test_clock_ms();
+    service_stop(&s);
+    cr_log_info("took %lld ms", (long long)(test_clock_ms() - from));
+    cr_assert_lt(test_clock_ms() - from, 45000);
+    service_close(&s);
+}
