@@ -48,12 +48,14 @@ static void apply(struct globals *g, const rd_kafka_message_t *m) {
         }
     } else if (strcmp(topic, g->cfg->topics_items) == 0) {
         struct item_info info;
+        metric_add(&g->metrics->catalogue, 1);
         r = decode_item(g->decoder, m->payload, m->len, key, &o, &info, &why);
         if (r == DEAD_NONE)
             err =
                 world_item(g->world, &info, o.timestamp_ms > 0 ? o.timestamp_ms : clock_wall_ms());
     } else {
         struct control_info c;
+        metric_add(&g->metrics->controls, 1);
         r = decode_control(g->decoder, m->payload, m->len, key, &o, &c, &why);
         if (r == DEAD_NONE)
             err = wishes_put(g->world->wishes, g->world->policies, &c);

@@ -61,15 +61,25 @@ static rd_kafka_resp_err_t produce(rd_kafka_t *rk, const struct outbox *o, struc
     }
 }
 
-rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer) {
+rd_kafka_resp_err_t outbox_produce_first(struct outbox *o, rd_kafka_t *producer, size_t n) {
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (size_t i = 0; i < o->n && !err; i++) {
+    n = MIN(n, o->n);
+    for (size_t i = 0; i < n && !err; i++) {
         err = produce(producer, o, &o->msg[i]);
         if (i % 1024 == 1023)
             rd_kafka_poll(producer, 0);
     }
-    outbox_clear(o);
+    if (err || n == o->n) {
+        outbox_clear(o);
+        return err;
+    }
+    memmove(o->msg, o->msg + n, (o->n - n) * sizeof *o->msg);
+    o->n -= n;
     return err;
+}
+
+rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer) {
+    return outbox_produce_first(o, producer, o->n);
 }
 
 void outbox_clear(struct outbox *o) {

@@ -20,5 +20,7 @@ int outbox_put(struct outbox *o, const char *topic, int32_t partition, const voi
 /* Hands everything to the producer (waits while its queue is full, serving `producer`'s
  * events) and empties the outbox. Returns the first error that is not a full queue. */
 rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer);
+/* The same for the first n; the others stay. */
+rd_kafka_resp_err_t outbox_produce_first(struct outbox *o, rd_kafka_t *producer, size_t n);
 void outbox_clear(struct outbox *o);
 void outbox_free(struct outbox *o);

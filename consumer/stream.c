@@ -67,6 +67,7 @@ static size_t decode(struct stream *s, int64_t wall_ms, size_t *ret_inputs) {
         metric_add(&s->metrics->bytes, m->len + m->key_len);
         enum dead_reason r =
             decode_event(s->decoder, m->payload, m->len, key, &in->origin, wall_ms, &in->ev, &why);
+        in->schema_id = why.schema_id;
         if (r == DEAD_NONE)
             n++;
         else if (r == DECODE_RETRY)

@@ -117,17 +117,34 @@ static bool commit_exactly_once(struct stream *s, rd_kafka_topic_partition_list_
     return f == FATE_OK;
 }
 
-static bool commit_at_least_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets) {
-    s->failed_delivery = false;
-    rd_kafka_resp_err_t err = outbox_produce(&s->outbox, s->producer);
-    while (!err && rd_kafka_outq_len(s->producer) > 0 && !s->ended)
+/* Waits until all that was handed over is delivered; not for ever when asked to stop. */
+static bool delivered(struct stream *s) {
+    for (int tries = 0; rd_kafka_outq_len(s->producer) > 0 && !s->ended;) {
+        if (!running(s) && tries++ == 2 * API_TIMEOUT_MS / 1000)
+            return false;
         rd_kafka_flush(s->producer, 500);
-    if (!err && !s->failed_delivery && offsets->cnt)
+    }
+    return !s->failed_delivery;
+}
+
+/* What people shall receive before the state that remembers it as done: a crash between the
+ * two repeats triggers, the other way round it would lose them. */
+static bool commit_at_least_once(struct stream *s, size_t outcomes,
+                                 rd_kafka_topic_partition_list_t *offsets) {
+    s->failed_delivery = false;
+    rd_kafka_resp_err_t err = outbox_produce_first(&s->outbox, s->producer, outcomes);
+    bool ok = !err && delivered(s);
+    if (ok) {
+        err = outbox_produce(&s->outbox, s->producer);
+        ok = !err && delivered(s);
+    }
+    outbox_clear(&s->outbox);
+    if (ok && offsets->cnt)
         err = rd_kafka_commit(s->consumer, offsets, 0);
-    if (err)
+    if (err || !ok)
         log_warning("commit-failed", "worker=%u error=%s", s->c->index,
-                    log_q(rd_kafka_err2str(err)));
-    return !err && !s->failed_delivery;
+                    log_q(err ? rd_kafka_err2str(err) : "not delivered"));
+    return ok && !err;
 }
 
 void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
@@ -140,6 +157,7 @@ void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
 bool stream_commit(struct stream *s, bool patient) {
     if (s->must_rewind || (s->ended && s->end != STREAM_STOPPED))
         return false;
+    size_t outcomes = s->outbox.n;
     if (collect_changes(s) < 0) {
         log_error("out-of-memory", "worker=%u while=\"collecting changes\"", s->c->index);
         stop_with(s, STREAM_FAILED);
@@ -157,7 +175,8 @@ bool stream_commit(struct stream *s, bool patient) {
         return true;
     int64_t start = clock_mono_us();
     rd_kafka_topic_partition_list_t *offsets = positions(s);
-    bool ok = exactly_once(s) ? commit_exactly_once(s, offsets) : commit_at_least_once(s, offsets);
+    bool ok = exactly_once(s) ? commit_exactly_once(s, offsets)
+                              : commit_at_least_once(s, outcomes, offsets);
     rd_kafka_topic_partition_list_destroy(offsets);
     if (!ok)
         return false;

@@ -248,7 +248,7 @@ static void want_similar(struct worker *w, uint32_t row, int64_t wall_ms) {
 
 static int refuse(struct worker *w, const struct input *in, enum dead_reason reason,
                   const char *detail) {
-    struct dead why = {.reason = reason, .schema_id = -1};
+    struct dead why = {.reason = reason, .schema_id = in->schema_id};
     snprintf(why.detail, sizeof why.detail, "%s", detail);
     return w->sink->dead ? w->sink->dead(w->sink->ctx, in, &why) : 0;
 }

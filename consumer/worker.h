@@ -14,6 +14,7 @@ struct input {
     struct lane *lane;
     struct event ev;
     struct origin origin;     /* timestamp_ms <= 0: none */
+    int32_t schema_id;        /* of the message's writer; -1: none */
     void *msg;                /* the caller's */
     uint32_t item_row;        /* filled by worker_step */
     enum learn_result result; /* filled by worker_step */
