@@ -94,8 +94,6 @@ static size_t make_bad(struct encoder *e, struct bad *b) {
     b[n++] = (struct bad){DEAD_EMPTY, -1, key, {0}};
     static char huge[70000];
     b[n++] = (struct bad){DEAD_OVERSIZE, -1, STR("somebody else"), {huge, sizeof huge}};
-    b[n++] =
-        (struct bad){DEAD_MALFORMED, 1, key, {"\0\0\0\0\1\377\377\377\377\377\377\377\377", 13}};
 #undef BAD
     return n;
 }
