@@ -194,6 +194,8 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
     uint32_t d = m->c.dim;
     float score[NEGATIVES_MAX + 1], c[NEGATIVES_MAX + 1], sum = 0;
 
+    for (uint32_t i = 0; i < n; i++)
+        __builtin_prefetch(t->cold[item[i]].features);
     k->matvec(d, d, m->phi, u->emb, l->mapped);
     for (uint32_t i = 0; i < n; i++) {
         score[i] = k->dot(d, l->mapped, item_eff(t, item[i])) + load_relaxed(&t->bias[item[i]]);
@@ -251,12 +253,26 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
         items_refresh(t, item[i]);
 }
 
+/* Asks for what the step will read and write of a row, all of it out of cache as a rule. */
+static void fetch(const struct items *t, uint32_t row) {
+    enum { LINE = 16 }; /* floats */
+    size_t at = (size_t)row * t->dim;
+    __builtin_prefetch(&t->hot[row], 1);
+    for (uint32_t i = 0; i < t->dim; i += LINE) {
+        __builtin_prefetch(t->eff + at + i, 1);
+        __builtin_prefetch(t->own + at + i, 1);
+    }
+    __builtin_prefetch(&t->bias[row], 1);
+    __builtin_prefetch(&t->cold[row]);
+}
+
 /* Sampled negatives behind the positive; returns how many items there are. */
 static uint32_t with_negatives(struct learner *l, uint32_t positive, uint32_t *item) {
     enum { TRIES = 8 };
     const struct items *t = &l->m->items;
     uint32_t n = 0;
     item[n++] = positive;
+    fetch(t, positive);
     for (uint32_t i = 0; i < MIN(l->m->c.negatives, (uint32_t)NEGATIVES_MAX); i++) {
         for (int tries = 0; tries < TRIES; tries++) {
             uint32_t row = sampler_draw(l->m, &l->rng);
@@ -264,8 +280,7 @@ static uint32_t with_negatives(struct learner *l, uint32_t positive, uint32_t *i
                 return n;
             if (row == positive || load_relaxed(&t->base[row]) == -INFINITY)
                 continue;
-            __builtin_prefetch(item_eff(t, row));
-            __builtin_prefetch(item_eff(t, row) + 16);
+            fetch(t, row);
             item[n++] = row;
             break;
         }
