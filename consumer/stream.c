@@ -2,6 +2,7 @@
 
 enum {
     REWRITE_SLICE = 256, /* users ranked per turn while a wiped cache is filled again */
+    REWRITE_BUSY = 32,   /* the same beside events */
     UPKEEP_MS = 100,
     MEASURE_MS = 1000,
 };
@@ -209,16 +210,15 @@ static void upkeep(struct stream *s) {
         stop_with(s, STREAM_FAILED);
 }
 
-static bool rewrite_some(struct stream *s) {
+static void rewrite_some(struct stream *s, size_t users) {
     for (size_t i = 0; i < s->n_slots; i++) {
         struct slot *slot = &s->slots[i];
         if (!slot->ready || !slot->rewriting)
             continue;
-        slot->rewriting = worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor,
-                                         REWRITE_SLICE, clock_wall_ms());
-        return true;
+        slot->rewriting =
+            worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_wall_ms());
+        return;
     }
-    return false;
 }
 
 static bool commit_due(const struct stream *s) {
@@ -234,10 +234,10 @@ static void turn(struct stream *s) {
         stream_rewind(s);
         return;
     }
-    if (s->n_msgs)
+    bool busy = s->n_msgs > 0;
+    if (busy)
         process(s);
-    else
-        rewrite_some(s);
+    rewrite_some(s, busy ? REWRITE_BUSY : REWRITE_SLICE);
     upkeep(s);
     bool unsent = s->outbox.n || cache_pending(s->cache);
     if (!s->ended && (commit_due(s) || (!s->uncommitted && unsent)) && !stream_commit(s, true))
