@@ -49,13 +49,24 @@ static int collect_changes(struct stream *s) {
     return 0;
 }
 
+static void add_positions(struct stream *s, bool only_moved,
+                          rd_kafka_topic_partition_list_t *list) {
+    for (size_t i = 0; i < s->n_slots; i++) {
+        const struct slot *slot = &s->slots[i];
+        if (slot->ready && slot->next_offset >= 0 && (slot->moved || !only_moved))
+            rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
+                                              slot->lane->partition)
+                ->offset = slot->next_offset;
+    }
+}
+
+/* Never none where there is one: it is by its offsets that a transaction is refused when the
+ * group has given our partitions to another meanwhile, who fires the same timers. */
 static rd_kafka_topic_partition_list_t *positions(struct stream *s) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_slots + 1);
-    for (size_t i = 0; i < s->n_slots; i++)
-        if (s->slots[i].moved)
-            rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
-                                              s->slots[i].lane->partition)
-                ->offset = s->slots[i].next_offset;
+    add_positions(s, true, list);
+    if (!list->cnt)
+        add_positions(s, false, list);
     return list;
 }
 

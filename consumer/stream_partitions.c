@@ -99,6 +99,8 @@ static void resume(struct stream *s, struct slot *slot) {
         rd_kafka_error_t *e = rd_kafka_seek_partitions(s->consumer, list, API_TIMEOUT_MS);
         if (e)
             stop_with(s, STREAM_FAILED);
+        else if (list->elems[0].err) /* what was held back must not be passed over */
+            s->must_rewind = true;
         rd_kafka_error_destroy(e);
         slot->held = -1;
     }
@@ -283,6 +285,13 @@ void stream_rewind(struct stream *s) {
             rd_kafka_error_destroy(e);
             r = -EIO;
         }
+        /* __STATE: not fetched from yet; that begins where it was assigned, which is there. */
+        for (int i = 0; i < list->cnt && r == 0; i++)
+            if (list->elems[i].err && list->elems[i].err != RD_KAFKA_RESP_ERR__STATE) {
+                log_error("seek-failed", "partition=%d error=%s", list->elems[i].partition,
+                          log_q(rd_kafka_err2str(list->elems[i].err)));
+                r = -EIO;
+            }
     }
     rd_kafka_topic_partition_list_destroy(list);
     if (r == 0)

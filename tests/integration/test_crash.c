@@ -2,6 +2,7 @@
  * All of it needs transactions that isolate, which the mock cluster does not have. */
 #include <criterion/criterion.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/random.h>
 
 #include "tests/support/feed.h"
@@ -102,5 +103,53 @@ Test(crash, of_two_processes_with_one_name_one_stops_and_says_why, .timeout = 90
     service_drain(&f.s, 60000);
     service_end(&f.s, second, "second");
     feed_expect_as_even(&f.s, true);
+    tear_down(&f);
+}
+
+static bool carts_sent(void *arg) {
+    struct service *s = arg;
+    struct sents all;
+    service_sents(s, s->triggers, &all);
+    size_t n = sents_count(&all, NULL, "cart");
+    sents_free(&all);
+    return n == FEED_USERS;
+}
+
+/* Timers that fall due while a process hangs fire in the one that took its partitions over,
+ * and not again when it wakes up. */
+Test(crash, timers_of_a_hanging_process_fire_once, .timeout = 120) {
+    struct fixture f;
+    set_up(&f, 2);
+    autofree(free) char *file = temp_dir_file(&f.s.dir, "campaigns.yaml");
+    const char *quick =
+        "campaigns:\n"
+        "  - {id: cart, channel: push, valid_for: 1d, trigger: {cart_abandoned: {after: 10s}},\n"
+        "     offer: {kind: message, message: cart}}\n";
+    write_file(file, quick, strlen(quick));
+    service_option(&f.s, "stream.idle=100ms");
+    service_option(&f.s, "kafka.session.timeout.ms=6000");
+    service_option(&f.s, "kafka.heartbeat.interval.ms=500");
+    pid_t a = service_run(&f.s, "a", NULL);
+    service_await(&f.s, "a", "partition-ready", 2);
+    int64_t now = service_now_ms();
+    for (int u = 0; u < FEED_USERS; u++) {
+        char id[16];
+        snprintf(id, sizeof id, "u%d", u);
+        service_click(&f.s, (struct click){id, id, "i1", "add-to-cart", now, 0});
+    }
+    service_drain(&f.s, 30000);
+    kill(a, SIGSTOP);
+    pid_t b = service_run(&f.s, "b", NULL);
+    service_await(&f.s, "b", "partition-ready", 2);
+    cr_assert(wait_until(carts_sent, &f.s, 30000), "the timers did not fire");
+    kill(a, SIGCONT);
+    service_await(&f.s, "a", "partition-ready", 3);
+    service_end(&f.s, a, "a");
+    service_end(&f.s, b, "b");
+    struct sents all;
+    service_sents(&f.s, f.s.triggers, &all);
+    cr_assert_eq(sents_repeated(&all), 0, "%zu triggers were sent twice", sents_repeated(&all));
+    cr_assert_eq(all.n, FEED_USERS);
+    sents_free(&all);
     tear_down(&f);
 }
