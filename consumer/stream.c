@@ -191,8 +191,12 @@ static void upkeep(struct stream *s) {
         if (slot->at_end && wall - slot->lane->last_wall_ms >= s->cfg->stream_idle)
             r = worker_idle(s->worker, slot->lane, wall);
     }
-    if (r == 0)
+    /* Users who are still being restored would be passed over. Without partitions it is others
+     * who tell their users. */
+    if (r == 0 && n_lanes == s->n_slots)
         r = worker_price_drops(s->worker, lanes, n_lanes, wall);
+    if (!s->n_slots)
+        worker_drops_committed(s->worker);
     metric_set(&s->metrics->lag, lag);
     metric_set(&s->metrics->users, users);
     if (wall - s->measured_ms >= MEASURE_MS) {

@@ -196,6 +196,7 @@ bool stream_commit(struct stream *s, bool patient) {
     for (size_t i = 0; i < s->n_slots; i++)
         s->slots[i].moved = false;
     s->uncommitted = 0;
+    worker_drops_committed(s->worker);
     stream_show_notices(s);
     return true;
 }

@@ -253,6 +253,7 @@ void stream_rewind(struct stream *s) {
         rd_kafka_message_destroy(s->msgs[i]);
     s->n_msgs = 0;
     s->uncommitted = 0;
+    worker_drops_lost(s->worker);
     outbox_clear(&s->outbox);
     buf_reset(&s->notices);
     if (!s->n_slots)

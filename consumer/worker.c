@@ -34,7 +34,7 @@ struct worker {
     size_t n_similar;
     int64_t *similar_ms; /* per item row: when its similar list was last written */
     uint32_t cap_similar_ms;
-    uint64_t drops_seen;
+    uint64_t drops_seen, drops_committed;
 
     struct list *lists; /* RANK_CHUNK of them */
 };
@@ -48,6 +48,7 @@ int worker_new(struct world *world, uint32_t index, const struct sink *sink,
     w->sink = sink;
     w->metrics = metrics;
     w->ranking = true;
+    w->drops_seen = w->drops_committed = __atomic_load_n(&world->n_drops, __ATOMIC_ACQUIRE);
     w->lists = calloc(RANK_CHUNK, sizeof *w->lists);
     if (!w->lists)
         return -ENOMEM;
@@ -466,6 +467,14 @@ int worker_price_drops(struct worker *w, struct lane *const *lanes, size_t n_lan
             return r;
     }
     return 0;
+}
+
+void worker_drops_committed(struct worker *w) {
+    w->drops_committed = w->drops_seen;
+}
+
+void worker_drops_lost(struct worker *w) {
+    w->drops_seen = w->drops_committed;
 }
 
 bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t max,
