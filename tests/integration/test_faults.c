@@ -175,6 +175,54 @@ Test(faults, a_topic_that_refuses_records_holds_the_stream_and_loses_nothing, .t
     service_close(&s);
 }
 
+static bool cheaper_sent(void *arg) {
+    struct service *s = arg;
+    struct sents all;
+    service_sents(s, s->triggers, &all);
+    size_t n = sents_count(&all, NULL, "cheaper");
+    sents_free(&all);
+    return n > 0;
+}
+
+/* A price that fell is news from another topic: going back in the stream does not bring it again.
+ */
+Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 90) {
+    if (!test_brokers())
+        cr_skip_test("needs limits per topic and isolated transactions");
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service s;
+    service_open(&s, k, 2,
+                 "campaigns:\n"
+                 "  - {id: cheaper, channel: push, valid_for: 1d, offer: {kind: message},\n"
+                 "     trigger: {price_drop: {percent: 10, within: 7d}}}\n");
+    /* History: it fell before anybody of this process looked. */
+    service_item(&s, "i1", "boots", 200, true);
+    service_item(&s, "i1", "boots", 100, true);
+    int64_t now = service_now_ms();
+    service_click(&s, (struct click){"a", "ute", "i1", "view", now - 5000, 0});
+    service_click(&s, (struct click){"b", "udo", "i1", "view", now - 5000, 0});
+    kafka_flush(k);
+    service_start(&s);
+    service_drain(&s, 30000);
+    limit(k, s.triggers, "80");
+    service_item(&s, "i1", "boots", 70, true);
+    kafka_flush(k);
+    struct grown back = {&s, rewinds_of, 2};
+    cr_assert(wait_until(has_grown, &back, 30000));
+    limit(k, s.triggers, "1048588");
+    cr_assert(wait_until(cheaper_sent, &s, 40000), "the price was forgotten");
+    service_click(&s, (struct click){"c", "udo", "i1", "view", now, 0});
+    service_drain(&s, 30000);
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    struct sents all;
+    service_sents(&s, s.triggers, &all);
+    cr_assert_eq(sents_count(&all, "ute", "cheaper"), 1);
+    cr_assert_eq(sents_count(&all, "udo", "cheaper"), 1);
+    cr_assert_eq(all.n, 2);
+    sents_free(&all);
+    service_close(&s);
+}
+
 /* The last commit fails: its offsets must not be committed by the leaving of the group. */
 Test(faults, a_refused_last_commit_commits_no_offsets, .timeout = 120) {
     if (!test_brokers())
