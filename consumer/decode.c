@@ -278,7 +278,7 @@ int decode_dead_letter(struct decoder *d, const void *p, size_t n, struct dead_l
                                          : read_avro(d, p, n, first == 0, KIND_LETTER, &r, &why);
     if (dead == DECODE_RETRY)
         return -EAGAIN;
-    if (dead != DEAD_NONE || r.topic.n == 0)
+    if (dead != DEAD_NONE || r.topic.n == 0 || memchr(r.topic.p, 0, r.topic.n))
         return -EBADMSG;
     struct str topic = arena_copy(&d->arena, r.topic), detail = arena_copy(&d->arena, r.detail);
     if (!topic.p || !detail.p)

@@ -18,7 +18,8 @@ struct trigger_record {
     struct str items[32];
 };
 
-enum { DEAD_LETTER_PAYLOAD_MAX = 1 << 20 };
+/* So that a letter fits into a message of a megabyte, in JSON (base64) as well. */
+enum { DEAD_LETTER_PAYLOAD_MAX = 512 << 10, DEAD_LETTER_KEY_MAX = 16 << 10 };
 
 struct dead_letter {
     enum dead_reason reason;

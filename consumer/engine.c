@@ -1,6 +1,7 @@
 #include "consumer/engine.h"
 
 #include <poll.h>
+#include <sys/random.h>
 #include <unistd.h>
 
 #include "consumer/campaign_file.h"
@@ -94,7 +95,6 @@ static int start_workers(struct engine *e) {
     for (size_t i = 0; i < e->n_workers; i++) {
         struct engine_worker *w = &e->worker[i];
         w->engine = e;
-        atomic_store(&w->end, -1);
         w->stream = (struct stream_config){
             .world = e->world,
             .index = (uint32_t)i,
@@ -172,8 +172,11 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
     e->cfg = c->cfg;
     autofree(policy_set_free) struct policy_set *policies = NULL;
     int r = campaign_file_load(c->cfg, &policies);
+    uint64_t hash_seed = 0;
+    if (getrandom(&hash_seed, sizeof hash_seed, 0) < 0)
+        return -errno;
     if (r == 0)
-        r = world_new(c->cfg, TAKE(policies), &e->world);
+        r = world_new(c->cfg, TAKE(policies), hash_seed, &e->world);
     if (r == 0)
         r = prepare_topics(e);
     if (r < 0)
@@ -182,6 +185,8 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
     e->worker = calloc(e->n_workers, sizeof *e->worker);
     if (!e->worker)
         return -ENOMEM;
+    for (size_t i = 0; i < e->n_workers; i++)
+        atomic_store(&e->worker[i].end, -1);
     for (size_t i = 0; i < e->n_workers; i++)
         if (!(e->worker[i].decided =
                   calloc(policy_campaigns(e->world->policies) + 1, sizeof *e->worker[i].decided)))

@@ -7,6 +7,7 @@
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"
+#include "consumer/outbox.h"
 
 enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256 };
 
@@ -23,8 +24,9 @@ struct globals {
         int left;
     } end;
     uint64_t records, refused;
-    uint32_t save_cursor;
     struct buf key, value;
+    struct outbox outbox;
+    uint64_t undelivered; /* since the last warning */
     pthread_t thread;
     bool started;
     atomic_bool quit;
@@ -89,6 +91,8 @@ static int find_end(struct globals *g, const rd_kafka_topic_partition_t *p, int6
             return 0;
         poll(NULL, 0, 200);
     }
+    if (atomic_load(g->stop))
+        return -EINTR;
     log_error("offsets-unreachable", "topic=%s partition=%d error=%s", p->topic, p->partition,
               log_q(rd_kafka_err2str(err)));
     return -EIO;
@@ -99,8 +103,9 @@ static int find_ends(struct globals *g, rd_kafka_topic_partition_list_t *parts) 
     for (int i = 0; i < g->end.list->cnt; i++) {
         rd_kafka_topic_partition_t *p = &g->end.list->elems[i];
         int64_t low = 0, high = 0;
-        if (find_end(g, p, &low, &high) < 0)
-            return -EIO;
+        int r = find_end(g, p, &low, &high);
+        if (r < 0)
+            return r;
         p->offset = high > low ? high : -1;
         g->end.left += p->offset >= 0;
     }
@@ -188,37 +193,59 @@ static int read_whole(struct globals *g) {
 
 /* ---- saving ---- */
 
-static void save_row(struct globals *g, uint32_t row) {
-    buf_reset(&g->key);
-    buf_reset(&g->value);
-    if (model_item_encode(g->world->model, row, &g->key, &g->value) < 0 || g->key.failed ||
-        g->value.failed)
-        return;
-    rd_kafka_resp_err_t err;
-    while ((err = rd_kafka_producev(
-                g->producer, RD_KAFKA_V_TOPIC(g->model_topic), RD_KAFKA_V_KEY(g->key.p, g->key.n),
-                RD_KAFKA_V_VALUE(g->value.p, g->value.n), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
-                RD_KAFKA_V_END)) == RD_KAFKA_RESP_ERR__QUEUE_FULL)
-        rd_kafka_poll(g->producer, 50);
-    if (err)
-        log_warning("model-not-saved", "error=%s", log_q(rd_kafka_err2str(err)));
-    metric_add(&g->metrics->model_saved, 1);
+/* Encodes up to SAVE_BATCH changed rows; false: there are no more. */
+static bool collect_rows(struct globals *g, uint32_t *cursor) {
+    bool more = true;
+    pthread_rwlock_rdlock(&g->world->model_lock);
+    for (int i = 0; i < SAVE_BATCH && more; i++) {
+        uint32_t row = model_dirty_next(g->world->model, cursor);
+        buf_reset(&g->key);
+        buf_reset(&g->value);
+        more = row != ROW_NONE;
+        if (more && model_item_encode(g->world->model, row, &g->key, &g->value) == 0)
+            outbox_put(&g->outbox, g->model_topic, RD_KAFKA_PARTITION_UA, g->key.p, g->key.n,
+                       g->value.p, g->value.n, 0, NULL);
+    }
+    pthread_rwlock_unlock(&g->world->model_lock);
+    return more;
 }
 
 static void save_model(struct globals *g) {
-    uint32_t cursor = 0, row;
-    bool more = true;
-    while (more) {
-        pthread_rwlock_rdlock(&g->world->model_lock);
-        for (int i = 0; i < SAVE_BATCH && more; i++) {
-            row = model_dirty_next(g->world->model, &cursor);
-            more = row != ROW_NONE;
-            if (more)
-                save_row(g, row);
-        }
-        pthread_rwlock_unlock(&g->world->model_lock);
+    uint32_t cursor = 0;
+    for (bool more = true; more;) {
+        more = collect_rows(g, &cursor);
+        uint64_t dropped = 0;
+        size_t n = g->outbox.n;
+        rd_kafka_resp_err_t err = outbox_produce(&g->outbox, g->producer, 0, n, &dropped);
+        outbox_clear(&g->outbox);
+        if (err)
+            log_warning("model-not-saved", "error=%s", log_q(rd_kafka_err2str(err)));
+        metric_add(&g->metrics->model_saved, n - dropped);
         rd_kafka_poll(g->producer, 0);
     }
+    /* What is lost here is learned again, or saved with its next change. */
+    if (g->undelivered) {
+        log_warning("model-not-saved", "rows=%llu", (unsigned long long)g->undelivered);
+        g->undelivered = 0;
+    }
+}
+
+static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
+    struct globals *g = opaque;
+    (void)rk;
+    g->undelivered += m->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+}
+
+static rd_kafka_t *saver(struct globals *g) {
+    autofree(kafka_conf_free) rd_kafka_conf_t *conf = NULL;
+    if (kafka_conf_new(g->cfg, &conf) < 0 ||
+        kafka_conf_set(conf, "enable.idempotence", "true") < 0 ||
+        kafka_conf_default(g->cfg, conf, "linger.ms", "20") < 0 ||
+        kafka_conf_default(g->cfg, conf, "partitioner", "murmur2_random") < 0)
+        return NULL;
+    rd_kafka_conf_set_opaque(conf, g);
+    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
+    return kafka_client_new(RD_KAFKA_PRODUCER, TAKE(conf));
 }
 
 static void *follow(void *arg) {
@@ -251,6 +278,7 @@ static void globals_free(struct globals *g) {
     decoder_free(g->decoder);
     buf_free(&g->key);
     buf_free(&g->value);
+    outbox_free(&g->outbox);
     free(g);
 }
 DEFINE_CLEANUP(struct globals, globals_free)
@@ -278,13 +306,11 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
                                           "fetch.wait.max.ms",
                                           "100", /* how long an end takes to be seen */
                                           NULL};
-    static const char *const produce[] = {"enable.idempotence", "true",           "linger.ms", "20",
-                                          "partitioner",        "murmur2_random", NULL};
     int r = decoder_new(g->cfg, &g->decoder);
     if (r < 0)
         return r;
     g->consumer = kafka_client(g->cfg, RD_KAFKA_CONSUMER, consume);
-    g->producer = kafka_client(g->cfg, RD_KAFKA_PRODUCER, produce);
+    g->producer = saver(g);
     if (!g->consumer || !g->producer)
         return -EINVAL;
     rd_kafka_poll_set_consumer(g->consumer);

@@ -11,6 +11,7 @@ int lane_new(struct world *w, int32_t partition, struct lane **ret) {
     l->world = w;
     l->partition = partition;
     l->stream_ms = INT64_MIN;
+    l->drops_seen = __atomic_load_n(&w->n_drops, __ATOMIC_RELAXED); /* older ones are not news */
     int r = shard_new(w->model, &l->users);
     if (r == 0)
         r = policy_shard_new(w->policies, &l->policy);

@@ -16,6 +16,7 @@ struct lane {
     int64_t last_wall_ms;        /* when the last event came, by the wall clock */
     bool changed;                /* the lane's own record differs from the changelog's */
     uint64_t events, maintained; /* seen; seen when lane_maintain last ran */
+    uint64_t drops_seen;         /* how far it read the world's price drops */
 
     struct user **timers; /* binary heap by due_ms; user->timer_slot is its place + 1 */
     size_t n_timers, cap_timers;

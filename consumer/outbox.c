@@ -1,5 +1,7 @@
 #include "consumer/outbox.h"
 
+#include "consumer/log.h"
+
 struct out_msg {
     const char *topic;
     rd_kafka_headers_t *headers;
@@ -61,20 +63,25 @@ static rd_kafka_resp_err_t produce(rd_kafka_t *rk, const struct outbox *o, struc
     }
 }
 
-rd_kafka_resp_err_t outbox_produce_first(struct outbox *o, rd_kafka_t *producer, size_t n) {
+rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer, size_t from, size_t to,
+                                   uint64_t *dropped) {
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    n = MIN(n, o->n);
-    for (size_t i = 0; i < n && !err; i++) {
-        err = produce(producer, o, &o->msg[i]);
+    for (size_t i = from; i < to && !err; i++) {
+        struct out_msg *m = &o->msg[i];
+        err = produce(producer, o, m);
+        if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE && m->headers) {
+            rd_kafka_headers_destroy(m->headers);
+            m->headers = NULL;
+            err = produce(producer, o, m);
+        }
+        if (err == RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE) {
+            log_error("message-too-large", "topic=%s bytes=%zu", m->topic, m->key_n + m->value_n);
+            ++*dropped;
+            err = RD_KAFKA_RESP_ERR_NO_ERROR;
+        }
         if (i % 1024 == 1023)
             rd_kafka_poll(producer, 0);
     }
-    if (err || n == o->n) {
-        outbox_clear(o);
-        return err;
-    }
-    memmove(o->msg, o->msg + n, (o->n - n) * sizeof *o->msg);
-    o->n -= n;
     return err;
 }
 

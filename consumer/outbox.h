@@ -17,10 +17,10 @@ struct outbox {
 int outbox_put(struct outbox *o, const char *topic, int32_t partition, const void *key,
                size_t key_n, const void *value, size_t value_n, int64_t timestamp_ms,
                rd_kafka_headers_t *headers);
-/* Hands everything to the producer (waits while its queue is full, serving `producer`'s
- * events) and empties the outbox. Returns the first error that is not a full queue. */
-rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer);
-/* The same for the first n; the others stay. */
-rd_kafka_resp_err_t outbox_produce_first(struct outbox *o, rd_kafka_t *producer, size_t n);
+/* Hands messages from..to-1 to the producer (waits while its queue is full, serving
+ * `producer`'s events). What is too large even without its headers is logged, counted in
+ * *dropped and left out: sending it again would never succeed. Returns the first other error. */
+rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer, size_t from, size_t to,
+                                   uint64_t *dropped);
 void outbox_clear(struct outbox *o);
 void outbox_free(struct outbox *o);

@@ -163,7 +163,7 @@ int replay_new(const struct replay_config *c, struct policy_set *policies, struc
     r->lists = calloc(c->batch + 1, sizeof *r->lists);
     if (!r->in || !r->text || !r->cases || !r->lists)
         return -ENOMEM;
-    int err = world_new(c->cfg, TAKE(set), &r->world);
+    int err = world_new(c->cfg, TAKE(set), 0, &r->world);
     if (err == 0)
         err = rankmetrics_new(c->k, c->n_k, &r->beckon);
     if (err == 0)

@@ -1,13 +1,22 @@
 #include "consumer/stream_internal.h"
 
 enum {
-    REWRITE_SLICE = 256, /* users ranked per turn while a wiped cache is filled again */
-    REWRITE_BUSY = 32,   /* the same beside events */
+    REWRITE_SLICE = 256,     /* users ranked per turn while a wiped cache is filled again … */
+    REWRITE_SLICE_BUSY = 32, /* … and when there are events as well */
     UPKEEP_MS = 100,
     MEASURE_MS = 1000,
 };
 
 /* ---- events ---- */
+
+/* The consumer cannot go on; librdkafka may have taken its partitions away without a word. */
+static void stream_on_fatal(struct stream *s) {
+    char text[256];
+    rd_kafka_resp_err_t err = rd_kafka_fatal_error(s->consumer, text, sizeof text);
+    log_error("consumer-failed", "worker=%u error=%s", s->c->index, log_q(text));
+    s->must_rewind = true; /* nothing of it is ours to commit */
+    stop_with(s, err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? STREAM_FENCED : STREAM_FAILED);
+}
 
 void stream_on_error(struct stream *s, const rd_kafka_message_t *m) {
     if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
@@ -15,12 +24,7 @@ void stream_on_error(struct stream *s, const rd_kafka_message_t *m) {
         if (slot)
             slot->at_end = true;
     } else if (rd_kafka_fatal_error(s->consumer, NULL, 0)) {
-        bool fenced =
-            m->err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ||
-            rd_kafka_fatal_error(s->consumer, NULL, 0) == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
-        log_error("consumer-failed", "worker=%u error=%s", s->c->index,
-                  log_q(rd_kafka_message_errstr(m)));
-        stop_with(s, fenced ? STREAM_FENCED : STREAM_FAILED);
+        stream_on_fatal(s);
     } else {
         log_warning("consume", "worker=%u error=%s", s->c->index,
                     log_q(rd_kafka_message_errstr(m)));
@@ -76,7 +80,6 @@ static size_t decode(struct stream *s, int64_t wall_ms, size_t *ret_inputs) {
         else if (stream_dead(s, in, &why) < 0)
             stop_with(s, STREAM_FAILED);
         slot->next_offset = m->offset + 1;
-        slot->moved = true;
         if (!s->uncommitted++)
             s->oldest_uncommitted_us = clock_mono_us();
     }
@@ -122,9 +125,6 @@ static void process(struct stream *s) {
     /* Before anything polls: a rebalance may take partitions, and their messages, away. */
     done_with(s, done);
     metric_add(&s->metrics->batches, 1);
-    for (size_t i = 0; i < s->n_slots; i++)
-        if (s->slots[i].lane->stream_ms != INT64_MIN)
-            metric_set(&s->metrics->stream_delay_ms, wall - s->slots[i].lane->stream_ms);
     int64_t sent = clock_mono_us();
     cache_send(s->cache);
     if (stream_wait_for_cache(s)) {
@@ -174,31 +174,30 @@ static void upkeep(struct stream *s) {
         return;
     s->upkeep_ms = wall;
     int r = 0;
-    int64_t lag = 0, users = 0;
-    struct lane *lanes[s->n_slots + 1];
-    size_t n_lanes = 0;
+    if (rd_kafka_fatal_error(s->consumer, NULL, 0))
+        stream_on_fatal(s);
+    int64_t lag = 0, users = 0, delay = 0;
     for (size_t i = 0; i < s->n_slots && r == 0; i++) {
         struct slot *slot = &s->slots[i];
         if (!slot->ready)
             continue;
-        lanes[n_lanes++] = slot->lane;
         users += (int64_t)shard_users(slot->lane->users);
+        if (slot->lane->stream_ms != INT64_MIN)
+            delay = MAX(delay, wall - slot->lane->stream_ms);
         int64_t low, high;
         if (!rd_kafka_get_watermark_offsets(s->consumer, s->cfg->topics_clickstream,
                                             slot->lane->partition, &low, &high) &&
             high >= 0 && slot->next_offset >= 0 && !slot->at_end)
             lag += MAX(0, high - slot->next_offset);
-        if (slot->at_end && wall - slot->lane->last_wall_ms >= s->cfg->stream_idle)
+        /* Polled events that wait (for the registry, for Redis) come before any timer. */
+        if (slot->at_end && !s->n_msgs && wall - slot->lane->last_wall_ms >= s->cfg->stream_idle)
             r = worker_idle(s->worker, slot->lane, wall);
+        if (r == 0)
+            r = worker_price_drops(s->worker, slot->lane, wall);
     }
-    /* Users who are still being restored would be passed over. Without partitions it is others
-     * who tell their users. */
-    if (r == 0 && n_lanes == s->n_slots)
-        r = worker_price_drops(s->worker, lanes, n_lanes, wall);
-    if (!s->n_slots)
-        worker_drops_committed(s->worker);
     metric_set(&s->metrics->lag, lag);
     metric_set(&s->metrics->users, users);
+    metric_set(&s->metrics->stream_delay_ms, delay);
     if (wall - s->measured_ms >= MEASURE_MS) {
         s->measured_ms = wall;
         measure(s);
@@ -214,6 +213,7 @@ static void upkeep(struct stream *s) {
         stop_with(s, STREAM_FAILED);
 }
 
+/* Users of one lane whose lists the cache lacks. */
 static void rewrite_some(struct stream *s, size_t users) {
     for (size_t i = 0; i < s->n_slots; i++) {
         struct slot *slot = &s->slots[i];
@@ -241,11 +241,11 @@ static void turn(struct stream *s) {
     bool busy = s->n_msgs > 0;
     if (busy)
         process(s);
-    rewrite_some(s, busy ? REWRITE_BUSY : REWRITE_SLICE);
+    rewrite_some(s, busy ? REWRITE_SLICE_BUSY : REWRITE_SLICE);
     upkeep(s);
     bool unsent = s->outbox.n || cache_pending(s->cache);
-    if (!s->ended && (commit_due(s) || (!s->uncommitted && unsent)) && !stream_commit(s, true))
-        s->must_rewind = true;
+    if (!s->ended && (commit_due(s) || (!s->uncommitted && unsent)))
+        stream_commit(s, true);
     rd_kafka_poll(s->producer, 0);
 }
 
@@ -303,6 +303,7 @@ static int open_clients(struct stream *s) {
         {"enable.auto.commit", "false", true},
         {"isolation.level", "read_committed", true},
         {"enable.partition.eof", "true", true},
+        {"auto.offset.reset", "earliest", true}, /* a changelog is always read whole */
         {"queued.max.messages.kbytes", "16384", true},
         {"fetch.wait.max.ms", "10", true}, /* the changelog's end is seen by an empty fetch */
     };
@@ -353,9 +354,8 @@ static int open_stream(struct stream *s) {
 
 static void close_stream(struct stream *s) {
     if (s->consumer) {
-        /* If it fails, what it held is gone, and its offsets must not be committed below. */
-        if (s->end == STREAM_STOPPED && !s->must_rewind && !stream_commit(s, false))
-            s->must_rewind = true;
+        if (s->end == STREAM_STOPPED)
+            stream_commit(s, false);
         rd_kafka_consumer_close(s->consumer); /* revokes: commits what is left, drops the lanes */
     }
     if (s->restorer)

@@ -1,5 +1,7 @@
 #include "consumer/stream_internal.h"
 
+enum { STOP_TRIES = 2, STOP_TIMEOUT_MS = 3000 };
+
 enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
     if (!e)
         return FATE_OK;
@@ -16,12 +18,23 @@ enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
     return f;
 }
 
+/* Retriable faults are retried while we run, and a few times when asked to stop: what is left
+ * undecided then, the next start of the same transactional id decides. */
+static int patience(const struct stream *s) {
+    return running(s) ? API_TIMEOUT_MS : STOP_TIMEOUT_MS;
+}
+
+static bool again(const struct stream *s, int *tries) {
+    return running(s) || ++*tries < STOP_TRIES;
+}
+
 static void abort_transaction(struct stream *s) {
     metric_add(&s->metrics->aborts, 1);
-    for (int tries = 0; tries < 20; tries++)
-        if (stream_fate(s, rd_kafka_abort_transaction(s->producer, API_TIMEOUT_MS),
-                        "abort-failed") != FATE_RETRY)
-            return;
+    int tries = 0;
+    while (stream_fate(s, rd_kafka_abort_transaction(s->producer, patience(s)), "abort-failed") ==
+               FATE_RETRY &&
+           again(s, &tries))
+        ;
 }
 
 static int put_changelog(void *ctx, const void *key, size_t key_n, const void *value,
@@ -49,24 +62,15 @@ static int collect_changes(struct stream *s) {
     return 0;
 }
 
-static void add_positions(struct stream *s, bool only_moved,
-                          rd_kafka_topic_partition_list_t *list) {
-    for (size_t i = 0; i < s->n_slots; i++) {
-        const struct slot *slot = &s->slots[i];
-        if (slot->ready && slot->next_offset >= 0 && (slot->moved || !only_moved))
-            rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
-                                              slot->lane->partition)
-                ->offset = slot->next_offset;
-    }
-}
-
-/* Never none where there is one: it is by its offsets that a transaction is refused when the
- * group has given our partitions to another meanwhile, who fires the same timers. */
+/* Where all ready lanes are, moved or not: naming them in every transaction lets the group
+ * refuse one whose partitions somebody else owns by now. */
 static rd_kafka_topic_partition_list_t *positions(struct stream *s) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_slots + 1);
-    add_positions(s, true, list);
-    if (!list->cnt)
-        add_positions(s, false, list);
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (s->slots[i].ready && s->slots[i].next_offset >= 0)
+            rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
+                                              s->slots[i].lane->partition)
+                ->offset = s->slots[i].next_offset;
     return list;
 }
 
@@ -98,64 +102,68 @@ bool stream_wait_for_cache(struct stream *s) {
     return true;
 }
 
-static bool commit_exactly_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets) {
-    if (stream_fate(s, rd_kafka_begin_transaction(s->producer), "begin-failed") != FATE_OK)
-        return false;
-    enum fate f = FATE_OK;
-    rd_kafka_resp_err_t err = outbox_produce(&s->outbox, s->producer);
-    if (err) {
+static rd_kafka_resp_err_t produce(struct stream *s, size_t from, size_t to) {
+    uint64_t dropped = 0;
+    rd_kafka_resp_err_t err = outbox_produce(&s->outbox, s->producer, from, to, &dropped);
+    metric_add(&s->metrics->produced, to - from - dropped);
+    metric_add(&s->metrics->too_large, dropped);
+    if (err)
         log_warning("produce-failed", "worker=%u error=%s", s->c->index,
                     log_q(rd_kafka_err2str(err)));
-        f = FATE_ABORT;
+    return err;
+}
+
+static bool commit_exactly_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets) {
+    enum fate f = stream_fate(s, rd_kafka_begin_transaction(s->producer), "begin-failed");
+    if (f != FATE_OK) { /* an abort that was given up stands in the way */
+        if (f != FATE_FATAL)
+            abort_transaction(s);
+        return false;
     }
+    int tries = 0;
+    if (produce(s, 0, s->outbox.n))
+        f = FATE_ABORT;
     if (f == FATE_OK && offsets->cnt) {
         rd_kafka_consumer_group_metadata_t *group = rd_kafka_consumer_group_metadata(s->consumer);
         do
             f = stream_fate(
-                s,
-                rd_kafka_send_offsets_to_transaction(s->producer, offsets, group, API_TIMEOUT_MS),
+                s, rd_kafka_send_offsets_to_transaction(s->producer, offsets, group, patience(s)),
                 "offsets-failed");
-        while (f == FATE_RETRY);
+        while (f == FATE_RETRY && again(s, &tries));
         rd_kafka_consumer_group_metadata_destroy(group);
+        if (f == FATE_RETRY)
+            f = FATE_ABORT;
     }
     if (f == FATE_OK)
         do
-            f = stream_fate(s, rd_kafka_commit_transaction(s->producer, API_TIMEOUT_MS),
+            f = stream_fate(s, rd_kafka_commit_transaction(s->producer, patience(s)),
                             "commit-failed");
-        while (f == FATE_RETRY);
+        while (f == FATE_RETRY && again(s, &tries));
     if (f == FATE_ABORT)
         abort_transaction(s);
     return f == FATE_OK;
 }
 
-/* Waits until all that was handed over is delivered; not for ever when asked to stop. */
-static bool delivered(struct stream *s) {
-    for (int tries = 0; rd_kafka_outq_len(s->producer) > 0 && !s->ended;) {
-        if (!running(s) && tries++ == 2 * API_TIMEOUT_MS / 1000)
-            return false;
-        rd_kafka_flush(s->producer, 500);
-    }
-    return !s->failed_delivery;
+/* Delivered, all of it. */
+static bool flush(struct stream *s) {
+    for (int tries = 0; rd_kafka_outq_len(s->producer) > 0 && !s->ended && again(s, &tries);)
+        rd_kafka_flush(s->producer, patience(s));
+    return !s->failed_delivery && rd_kafka_outq_len(s->producer) == 0;
 }
 
-/* What people shall receive before the state that remembers it as done: a crash between the
- * two repeats triggers, the other way round it would lose them. */
-static bool commit_at_least_once(struct stream *s, size_t outcomes,
-                                 rd_kafka_topic_partition_list_t *offsets) {
+/* What goes out first, then the state that remembers it, then the offsets: whatever stops it in
+ * between, an event is done again rather than taken for done. */
+static bool commit_at_least_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets,
+                                 size_t results) {
     s->failed_delivery = false;
-    rd_kafka_resp_err_t err = outbox_produce_first(&s->outbox, s->producer, outcomes);
-    bool ok = !err && delivered(s);
-    if (ok) {
-        err = outbox_produce(&s->outbox, s->producer);
-        ok = !err && delivered(s);
-    }
-    outbox_clear(&s->outbox);
-    if (ok && offsets->cnt)
-        err = rd_kafka_commit(s->consumer, offsets, 0);
-    if (err || !ok)
+    if (produce(s, 0, results) || !flush(s) || produce(s, results, s->outbox.n) || !flush(s))
+        return false;
+    rd_kafka_resp_err_t err =
+        offsets->cnt ? rd_kafka_commit(s->consumer, offsets, 0) : RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (err)
         log_warning("commit-failed", "worker=%u error=%s", s->c->index,
-                    log_q(err ? rd_kafka_err2str(err) : "not delivered"));
-    return ok && !err;
+                    log_q(rd_kafka_err2str(err)));
+    return !err;
 }
 
 void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
@@ -165,38 +173,45 @@ void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         s->failed_delivery = true;
 }
 
-bool stream_commit(struct stream *s, bool patient) {
-    if (s->must_rewind || (s->ended && s->end != STREAM_STOPPED))
+static bool try_commit(struct stream *s, bool patient) {
+    if (s->must_rewind || (s->ended && s->end != STREAM_STOPPED) ||
+        rd_kafka_assignment_lost(s->consumer))
         return false;
-    size_t outcomes = s->outbox.n;
+    size_t results = s->outbox.n;
     if (collect_changes(s) < 0) {
         log_error("out-of-memory", "worker=%u while=\"collecting changes\"", s->c->index);
         stop_with(s, STREAM_FAILED);
         return false;
     }
-    bool nothing = s->outbox.n == 0 && s->uncommitted == 0;
     bool sent = cache_send(s->cache) == 0;
-    if (patient ? !stream_wait_for_cache(s) : !sent || cache_wait(s->cache) < 0) {
-        outbox_clear(&s->outbox);
-        return nothing;
-    }
+    if (patient ? !stream_wait_for_cache(s) : !sent || cache_wait(s->cache) < 0)
+        return s->outbox.n == 0 && s->uncommitted == 0;
     if (s->must_rewind) /* partitions were taken away while we waited */
         return false;
-    if (nothing)
+    if (s->outbox.n == 0 && s->uncommitted == 0)
         return true;
     int64_t start = clock_mono_us();
     rd_kafka_topic_partition_list_t *offsets = positions(s);
     bool ok = exactly_once(s) ? commit_exactly_once(s, offsets)
-                              : commit_at_least_once(s, outcomes, offsets);
+                              : commit_at_least_once(s, offsets, results);
     rd_kafka_topic_partition_list_destroy(offsets);
     if (!ok)
         return false;
     metric_add(&s->metrics->commits, 1);
     hist_add(&s->metrics->commit_latency, clock_mono_us() - start);
-    for (size_t i = 0; i < s->n_slots; i++)
-        s->slots[i].moved = false;
     s->uncommitted = 0;
-    worker_drops_committed(s->worker);
+    s->rewinds_in_a_row = 0;
+    for (size_t i = 0; i < s->n_slots; i++)
+        s->slots[i].drops_committed = s->slots[i].lane->drops_seen;
     stream_show_notices(s);
     return true;
+}
+
+bool stream_commit(struct stream *s, bool patient) {
+    bool ok = try_commit(s, patient);
+    /* What had changed is no longer marked as such: only a rewind makes it good. */
+    if (!ok)
+        s->must_rewind = true;
+    outbox_clear(&s->outbox);
+    return ok;
 }

@@ -28,8 +28,9 @@ struct slot {
     int64_t restored, restore_started_us;
     uint32_t rewrite_cursor;
     bool rewriting;
-    bool moved;   /* next_offset changed since the last commit */
-    bool at_end;  /* read up to the end of the partition */
+    int64_t first_offset;     /* first event ever taken; -1: none */
+    uint64_t drops_committed; /* lane->drops_seen at the last commit */
+    bool at_end;              /* read up to the end of the partition */
     int64_t held; /* first message that came while restoring: read again when ready; -1: none */
 };
 
@@ -58,6 +59,7 @@ struct stream {
     size_t uncommitted; /* events processed since the last commit */
     int64_t oldest_uncommitted_us, upkeep_ms, measured_ms;
     int64_t polled_us;    /* when the oldest of `msgs` was polled */
+    int rewinds_in_a_row; /* without a commit between them */
     bool failed_delivery; /* at-least-once: something was not delivered */
     bool must_rewind, ended;
     enum stream_end end;

@@ -11,7 +11,7 @@ int stream_dead(struct stream *s, const struct input *in, const struct dead *why
         .schema_id = why->schema_id,
         .origin = in->origin,
         .key = m->key,
-        .key_n = m->key_len,
+        .key_n = MIN(m->key_len, (size_t)DEAD_LETTER_KEY_MAX),
         .payload = m->payload,
         .payload_n = m->len,
         .time_ms = clock_wall_ms(),
@@ -25,7 +25,7 @@ int stream_dead(struct stream *s, const struct input *in, const struct dead *why
     else
         headers = rd_kafka_headers_new(1);
     rd_kafka_header_add(headers, "beckon-reason", -1, dead_reason_name(why->reason), -1);
-    return outbox_put(&s->outbox, s->cfg->topics_dlq, RD_KAFKA_PARTITION_UA, m->key, m->key_len,
+    return outbox_put(&s->outbox, s->cfg->topics_dlq, RD_KAFKA_PARTITION_UA, m->key, d.key_n,
                       s->scratch.p, s->scratch.n, 0, headers);
 }
 

@@ -1,15 +1,24 @@
 #include "consumer/stream_internal.h"
 
-enum { RESTORE_SLICE_US = 50000 }; /* how long restoring may keep the other partitions waiting */
+enum {
+    RESTORE_SLICE_US = 50000, /* how long restoring may keep the other partitions waiting */
+    REWIND_WAIT_MS = 50,
+    REWIND_WAIT_MAX_MS = 3000,
+};
 
-void stream_drop_slot(struct stream *s, size_t i) {
-    lane_free(s->slots[i].lane);
-    s->slots[i] = s->slots[--s->n_slots];
+/* A lane counts for this process's share of the budgets only while what it spent is known. */
+static void set_ready(struct stream *s, struct slot *slot, bool ready) {
+    if (slot->ready == ready)
+        return;
+    slot->ready = ready;
+    unsigned delta = ready ? 1 : -1u, owned = atomic_fetch_add(s->c->owned, delta) + delta;
+    policy_set_budget_share(s->c->world->policies, owned, (uint32_t)s->c->partitions);
 }
 
-static void share_budget(struct stream *s, int delta) {
-    unsigned owned = atomic_fetch_add(s->c->owned, (unsigned)delta) + (unsigned)delta;
-    policy_set_budget_share(s->c->world->policies, owned, (uint32_t)s->c->partitions);
+void stream_drop_slot(struct stream *s, size_t i) {
+    set_ready(s, &s->slots[i], false);
+    lane_free(s->slots[i].lane);
+    s->slots[i] = s->slots[--s->n_slots];
 }
 
 /* Tells the restorer which changelog partitions are still being read. */
@@ -32,7 +41,9 @@ static int assign_restorer(struct stream *s) {
  * waits for transactions that are still being decided. */
 static int changelog_end(struct stream *s, int32_t partition, int64_t *ret_low, int64_t *ret_end) {
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int tries = 0; tries < 30 && running(s); tries++) {
+    for (int tries = 0; tries < 30; tries++) {
+        if (!running(s))
+            return -EINTR;
         err = rd_kafka_query_watermark_offsets(s->probe, s->changelog, partition, ret_low, ret_end,
                                                API_TIMEOUT_MS);
         if (!err)
@@ -52,7 +63,6 @@ static int begin_restore(struct stream *s, struct slot *slot) {
     if (r < 0)
         return r;
     slot->restore_next = low;
-    slot->ready = slot->restore_end <= low;
     slot->restore_started_us = clock_mono_us();
     slot->restored = 0;
     return 0;
@@ -90,26 +100,38 @@ void stream_pause(struct stream *s) {
     pause_partitions(s, false);
 }
 
+/* Positions per partition are errors of their own. */
+static int seek_all(struct stream *s, rd_kafka_topic_partition_list_t *list) {
+    rd_kafka_error_t *e =
+        list->cnt ? rd_kafka_seek_partitions(s->consumer, list, API_TIMEOUT_MS) : NULL;
+    int r = e ? -EIO : 0;
+    if (e)
+        log_error("seek-failed", "error=%s", log_q(rd_kafka_error_string(e)));
+    rd_kafka_error_destroy(e);
+    for (int i = 0; i < list->cnt && r == 0; i++)
+        /* __STATE: not fetched from yet; that begins where it was assigned, which is there. */
+        if (list->elems[i].err && list->elems[i].err != RD_KAFKA_RESP_ERR__STATE) {
+            log_error("seek-failed", "partition=%d error=%s", list->elems[i].partition,
+                      log_q(rd_kafka_err2str(list->elems[i].err)));
+            r = -EIO;
+        }
+    return r;
+}
+
 /* Lets a ready partition flow, again from the first message that came too early. */
 static void resume(struct stream *s, struct slot *slot) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream, slot->lane->partition)
         ->offset = slot->held;
-    if (slot->held >= 0) {
-        rd_kafka_error_t *e = rd_kafka_seek_partitions(s->consumer, list, API_TIMEOUT_MS);
-        if (e)
-            stop_with(s, STREAM_FAILED);
-        else if (list->elems[0].err) /* what was held back must not be passed over */
-            s->must_rewind = true;
-        rd_kafka_error_destroy(e);
-        slot->held = -1;
-    }
+    if (slot->held >= 0 && seek_all(s, list) < 0)
+        stop_with(s, STREAM_FAILED);
+    slot->held = -1;
     rd_kafka_resume_partitions(s->consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
 }
 
 static void slot_ready(struct stream *s, struct slot *slot) {
-    slot->ready = true;
+    set_ready(s, slot, true);
     metric_set(&s->metrics->restore_ms, MAX(metric_gauge(&s->metrics->restore_ms),
                                             (clock_mono_us() - slot->restore_started_us) / 1000));
     slot->rewriting = true; /* the cache may lack what a crash kept from it */
@@ -127,17 +149,25 @@ static int add_slot(struct stream *s, int32_t partition, int64_t offset) {
         return -ENOMEM;
     s->slots = p;
     struct slot *slot = &p[s->n_slots];
-    *slot = (struct slot){.next_offset = offset, .held = -1};
+    *slot = (struct slot){.next_offset = offset, .held = -1, .first_offset = -1};
     int r = lane_new(s->c->world, partition, &slot->lane);
     if (r < 0)
         return r;
+    slot->drops_committed = slot->lane->drops_seen;
     s->n_slots++;
     return begin_restore(s, slot);
 }
 
+/* Lanes with nothing (more) to restore become ready; the restorer reads for the others. */
+static int settle_restored(struct stream *s) {
+    for (size_t i = 0; i < s->n_slots; i++)
+        if (!s->slots[i].ready && s->slots[i].restore_next >= s->slots[i].restore_end)
+            slot_ready(s, &s->slots[i]);
+    return assign_restorer(s);
+}
+
 static int assigned(struct stream *s, rd_kafka_topic_partition_list_t *parts) {
     int r = parts->cnt ? committed_offsets(s, parts) : 0;
-    size_t before = s->n_slots;
     for (int i = 0; i < parts->cnt && r == 0; i++) {
         rd_kafka_topic_partition_t *p = &parts->elems[i];
         if (p->offset < 0)
@@ -154,12 +184,8 @@ static int assigned(struct stream *s, rd_kafka_topic_partition_list_t *parts) {
         rd_kafka_error_destroy(e);
         return -EIO;
     }
-    share_budget(s, parts->cnt);
     pause_partitions(s, true);
-    for (size_t i = before; i < s->n_slots; i++)
-        if (s->slots[i].ready)
-            slot_ready(s, &s->slots[i]);
-    return assign_restorer(s);
+    return settle_restored(s);
 }
 
 static void forget_messages(struct stream *s, int32_t partition) {
@@ -176,14 +202,15 @@ static void revoked(struct stream *s, rd_kafka_topic_partition_list_t *parts, bo
     for (int i = 0; i < parts->cnt; i++)
         forget_messages(s, parts->elems[i].partition);
     /* Lost: somebody else owns them already, and what is not committed is his to do. */
-    if (lost || !stream_commit(s, false))
+    if (lost)
         s->must_rewind = true;
+    else
+        stream_commit(s, false);
     for (int i = 0; i < parts->cnt; i++) {
         struct slot *slot = slot_of(s, parts->elems[i].partition);
         if (slot)
             stream_drop_slot(s, (size_t)(slot - s->slots));
     }
-    share_budget(s, -parts->cnt);
     assign_restorer(s);
 }
 
@@ -192,7 +219,9 @@ void stream_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     struct stream *s = opaque;
     if (err == RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
         log_info("assigned", "worker=%u partitions=%d", s->c->index, parts->cnt);
-        if (assigned(s, parts) < 0)
+        metric_add(&s->metrics->rebalances, 1);
+        int r = assigned(s, parts);
+        if (r < 0 && r != -EINTR)
             stop_with(s, STREAM_FAILED);
         return;
     }
@@ -238,14 +267,51 @@ void stream_restore(struct stream *s) {
                 metric_add(&s->metrics->restored_users, 1);
             }
             slot->restore_next = m->err ? m->offset : m->offset + 1;
-            if (slot->restore_next >= slot->restore_end)
-                slot_ready(s, slot);
+            if (slot->restore_next >= slot->restore_end && settle_restored(s) < 0)
+                stop_with(s, STREAM_FAILED);
         }
         rd_kafka_message_destroy(m);
     }
 }
 
-/* Back to what is committed: every lane is dropped and restored. */
+/* A fresh lane for the partition, to be restored and to go on from `offset`. */
+static int rewind_slot(struct stream *s, struct slot *slot, int64_t offset) {
+    struct lane *lane;
+    int r = lane_new(s->c->world, slot->lane->partition, &lane);
+    if (r < 0)
+        return r;
+    lane->drops_seen = slot->drops_committed;
+    set_ready(s, slot, false);
+    lane_free(slot->lane);
+    slot->lane = lane;
+    slot->at_end = false;
+    slot->held = -1;
+    slot->next_offset = offset;
+    return begin_restore(s, slot);
+}
+
+/* Where to go on: what is committed, else the first event ever taken, else nowhere yet. */
+static int rewind_all(struct stream *s) {
+    autofree(kafka_list_free) rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new((int)s->n_slots);
+    autofree(kafka_list_free) rd_kafka_topic_partition_list_t *moved =
+        rd_kafka_topic_partition_list_new((int)s->n_slots);
+    for (size_t i = 0; i < s->n_slots; i++)
+        rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
+                                          s->slots[i].lane->partition);
+    int r = committed_offsets(s, list);
+    for (size_t i = 0; i < s->n_slots && r == 0; i++) {
+        const rd_kafka_topic_partition_t *p = &list->elems[i];
+        int64_t offset = p->offset >= 0 ? p->offset : s->slots[i].first_offset;
+        if (offset >= 0)
+            rd_kafka_topic_partition_list_add(moved, p->topic, p->partition)->offset = offset;
+        r = rewind_slot(s, &s->slots[i], offset);
+    }
+    if (r == 0)
+        r = seek_all(s, moved);
+    return r == 0 ? settle_restored(s) : r;
+}
+
 void stream_rewind(struct stream *s) {
     s->must_rewind = false;
     metric_add(&s->metrics->rewinds, 1);
@@ -253,58 +319,19 @@ void stream_rewind(struct stream *s) {
         rd_kafka_message_destroy(s->msgs[i]);
     s->n_msgs = 0;
     s->uncommitted = 0;
-    worker_drops_lost(s->worker);
     outbox_clear(&s->outbox);
     buf_reset(&s->notices);
     if (!s->n_slots)
         return;
+    /* What fails again and again must not keep everybody busy. */
+    poll(NULL, 0, MIN(REWIND_WAIT_MS << MIN(s->rewinds_in_a_row, 6), REWIND_WAIT_MAX_MS));
+    s->rewinds_in_a_row++;
     stream_pause(s);
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_slots);
-    for (size_t i = 0; i < s->n_slots; i++)
-        rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
-                                          s->slots[i].lane->partition);
-    int r = committed_offsets(s, list);
-    for (size_t i = 0; i < s->n_slots && r == 0; i++) {
-        struct slot *slot = &s->slots[i];
-        int32_t partition = slot->lane->partition;
-        rd_kafka_topic_partition_t *p = &list->elems[i];
-        if (p->offset < 0)
-            p->offset = RD_KAFKA_OFFSET_BEGINNING;
-        lane_free(slot->lane);
-        slot->lane = NULL;
-        slot->moved = slot->at_end = false;
-        slot->held = -1;
-        slot->next_offset = p->offset;
-        r = lane_new(s->c->world, partition, &slot->lane);
-        if (r == 0)
-            r = begin_restore(s, slot);
-    }
-    if (r == 0) {
-        rd_kafka_error_t *e = rd_kafka_seek_partitions(s->consumer, list, API_TIMEOUT_MS);
-        if (e) {
-            log_error("seek-failed", "error=%s", log_q(rd_kafka_error_string(e)));
-            rd_kafka_error_destroy(e);
-            r = -EIO;
-        }
-        /* __STATE: not fetched from yet; that begins where it was assigned, which is there. */
-        for (int i = 0; i < list->cnt && r == 0; i++)
-            if (list->elems[i].err && list->elems[i].err != RD_KAFKA_RESP_ERR__STATE) {
-                log_error("seek-failed", "partition=%d error=%s", list->elems[i].partition,
-                          log_q(rd_kafka_err2str(list->elems[i].err)));
-                r = -EIO;
-            }
-    }
-    rd_kafka_topic_partition_list_destroy(list);
+    int r = rewind_all(s);
     if (r == 0)
-        r = assign_restorer(s);
-    if (r < 0) {
+        log_warning("rewound", "worker=%u partitions=%zu", s->c->index, s->n_slots);
+    else if (r != -EINTR)
         stop_with(s, STREAM_FAILED);
-        return;
-    }
-    for (size_t i = 0; i < s->n_slots; i++)
-        if (s->slots[i].ready)
-            slot_ready(s, &s->slots[i]);
-    log_warning("rewound", "worker=%u partitions=%zu", s->c->index, s->n_slots);
 }
 
 void stream_resume(struct stream *s) {
@@ -315,6 +342,8 @@ void stream_resume(struct stream *s) {
 
 void stream_keep(struct stream *s, rd_kafka_message_t *m) {
     struct slot *slot = slot_of(s, m->partition);
+    if (slot && slot->first_offset < 0)
+        slot->first_offset = m->offset;
     if (slot && slot->ready && slot->held < 0 && m->offset >= slot->next_offset &&
         s->n_msgs < (size_t)s->cfg->stream_batch) {
         slot->at_end = false;

@@ -32,7 +32,11 @@ int wishes_new(struct wishes **ret) {
     }
     if (getrandom(&w->seed, sizeof w->seed, 0) != sizeof w->seed)
         w->seed = (uintptr_t)w;
-    pthread_rwlock_init(&w->lock, NULL);
+    pthread_rwlockattr_t attr;
+    pthread_rwlockattr_init(&attr);
+    pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(&w->lock, &attr);
+    pthread_rwlockattr_destroy(&attr);
     *ret = w;
     return 0;
 }
@@ -89,8 +93,24 @@ static struct consent read_record(const struct policy_set *set, const struct con
     return out;
 }
 
+/* Takes the entry out and moves up those behind it that would no longer be found (Knuth, TAOCP
+ * 6.4, algorithm R). */
+static void take_out(struct wishes *w, struct wish *s) {
+    size_t mask = w->cap - 1, hole = (size_t)(s - w->slot);
+    free(s->id);
+    w->n--;
+    for (size_t i = (hole + 1) & mask; w->slot[i].id; i = (i + 1) & mask) {
+        struct str id = {w->slot[i].id, w->slot[i].id_n};
+        size_t home = hash_str(id, w->seed) & mask;
+        if (((i - home) & mask) >= ((i - hole) & mask)) {
+            w->slot[hole] = w->slot[i];
+            hole = i;
+        }
+    }
+    w->slot[hole] = (struct wish){0};
+}
+
 int wishes_put(struct wishes *w, const struct policy_set *set, const struct control_info *c) {
-    /* A deleted record is kept as an empty one: nothing said. */
     struct consent said = c->deleted ? (struct consent){0} : read_record(set, c);
     int r = 0;
     pthread_rwlock_wrlock(&w->lock);
@@ -106,7 +126,9 @@ int wishes_put(struct wishes *w, const struct policy_set *set, const struct cont
             r = -ENOMEM;
         }
     }
-    if (s->id)
+    if (s->id && c->deleted)
+        take_out(w, s);
+    else if (s->id)
         s->consent = said;
     if (r == 0 && w->n * 2 > w->cap)
         r = grow(w);

@@ -11,7 +11,8 @@ enum {
     RANK_CHUNK = 128,
     SIMILAR_PER_STEP = 64,
     MAINTAIN_EVENTS = 4096,
-    TRIGGER_ITEMS = 10
+    TRIGGER_ITEMS = 10,
+    DROP_CHUNK = 256
 };
 
 struct touched {
@@ -34,7 +35,6 @@ struct worker {
     size_t n_similar;
     int64_t *similar_ms; /* per item row: when its similar list was last written */
     uint32_t cap_similar_ms;
-    uint64_t drops_seen, drops_committed;
 
     struct list *lists; /* RANK_CHUNK of them */
 };
@@ -48,7 +48,6 @@ int worker_new(struct world *world, uint32_t index, const struct sink *sink,
     w->sink = sink;
     w->metrics = metrics;
     w->ranking = true;
-    w->drops_seen = w->drops_committed = __atomic_load_n(&world->n_drops, __ATOMIC_ACQUIRE);
     w->lists = calloc(RANK_CHUNK, sizeof *w->lists);
     if (!w->lists)
         return -ENOMEM;
@@ -107,19 +106,25 @@ static void find_items(struct worker *w, struct input *in, size_t n) {
     model_write(w);
     for (size_t i = 0; i < n; i++)
         if (in[i].ev.item.n && in[i].item_row == ROW_NONE)
-            in[i].item_row = model_item_admit(w->world->model, in[i].ev.item, in[i].ev.time_ms);
+            model_item_admit(w->world->model, in[i].ev.item, in[i].ev.time_ms);
+    /* All again: what was admitted may have taken the row of one found above. */
+    for (size_t i = 0; i < n; i++)
+        if (in[i].ev.item.n)
+            in[i].item_row = model_item_find(w->world->model, in[i].ev.item);
     model_unlock(w);
 }
 
 /* ---- decisions ---- */
 
 static struct policy_context context(struct worker *w, struct lane *l, struct user *u) {
+    const struct policy_set *set = w->world->policies;
     return (struct policy_context){
-        .set = w->world->policies,
+        .set = set,
         .shard = l->policy,
         .model = w->world->model,
         .user = u,
-        .consent = wishes_get(w->world->wishes, u->id),
+        .consent =
+            policy_campaigns(set) ? wishes_get(w->world->wishes, u->id) : (struct consent){0},
         .paused_campaigns = w->world->paused_campaign,
         .paused_all = __atomic_load_n(&w->world->paused_all, __ATOMIC_RELAXED),
     };
@@ -430,51 +435,49 @@ int worker_idle(struct worker *w, struct lane *l, int64_t wall_ms) {
     return finish(w, wall_ms);
 }
 
-int worker_price_drops(struct worker *w, struct lane *const *lanes, size_t n_lanes,
-                       int64_t wall_ms) {
-    struct price_drop drops[64];
-    size_t n;
-    while ((n = world_drops(w->world, &w->drops_seen, drops, ARRAY_LEN(drops)))) {
-        if (++w->batch == 0)
-            w->batch = 1;
-        for (size_t k = 0; k < n_lanes; k++) {
-            struct lane *l = lanes[k];
-            if (l->stream_ms == INT64_MIN)
+/* Asks the campaigns for the users from *cursor on who viewed one of these items; some of them, so
+ * that the read lock is short. False: that was the last. */
+static int drops_for_some(struct worker *w, struct lane *l, uint32_t *cursor,
+                          const struct price_drop *drops, size_t n, bool *ret_more) {
+    int r = 0, left = DROP_CHUNK;
+    struct user *u = NULL;
+    model_read(w);
+    while (r == 0 && left-- && (u = shard_next(l->users, cursor))) {
+        struct recent_item seen[PROFILE_RECENT_MAX];
+        size_t m = profile_recent(&u->prof, seen, ARRAY_LEN(seen));
+        for (size_t d = 0; d < n && r == 0; d++) {
+            size_t i = 0;
+            while (i < m && seen[i].item != drops[d].item)
+                i++;
+            if (i == m)
                 continue;
-            int r = 0;
-            uint32_t cursor = 0;
-            model_read(w);
-            for (struct user *u; r == 0 && (u = shard_next(l->users, &cursor));) {
-                struct recent_item seen[PROFILE_RECENT_MAX];
-                size_t m = profile_recent(&u->prof, seen, ARRAY_LEN(seen));
-                for (size_t d = 0; d < n && r == 0; d++)
-                    for (size_t i = 0; i < m; i++)
-                        if (seen[i].item == drops[d].item) {
-                            struct policy_context c = context(w, l, u);
-                            size_t before = w->decisions.n;
-                            policy_on_price_drop(&c, drops[d].item, drops[d].old_price,
-                                                 drops[d].new_price, l->stream_ms, &w->decisions);
-                            r = after_policy(w, l, u, before);
-                            break;
-                        }
-            }
-            model_unlock(w);
-            if (r < 0)
-                return r;
+            struct policy_context c = context(w, l, u);
+            size_t before = w->decisions.n;
+            policy_on_time(&c, l->stream_ms, &w->decisions);
+            policy_on_price_drop(&c, drops[d].item, drops[d].old_price, drops[d].new_price,
+                                 l->stream_ms, &w->decisions);
+            r = after_policy(w, l, u, before);
+            if (r == 0)
+                r = lane_mark_dirty(l, u);
         }
-        int r = finish(w, wall_ms);
-        if (r < 0)
-            return r;
     }
-    return 0;
+    model_unlock(w);
+    *ret_more = u != NULL;
+    return r;
 }
 
-void worker_drops_committed(struct worker *w) {
-    w->drops_committed = w->drops_seen;
-}
-
-void worker_drops_lost(struct worker *w) {
-    w->drops_seen = w->drops_committed;
+int worker_price_drops(struct worker *w, struct lane *l, int64_t wall_ms) {
+    struct price_drop drops[64];
+    size_t n = world_drops(w->world, &l->drops_seen, drops, ARRAY_LEN(drops));
+    if (!n || l->stream_ms == INT64_MIN || !policy_wants_price_drops(w->world->policies))
+        return 0;
+    if (++w->batch == 0)
+        w->batch = 1;
+    uint32_t cursor = 0;
+    int r = 0;
+    for (bool more = true; more && r == 0;)
+        r = drops_for_some(w, l, &cursor, drops, n, &more);
+    return r < 0 ? r : finish(w, wall_ms);
 }
 
 bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t max,

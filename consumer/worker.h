@@ -46,14 +46,9 @@ int worker_step(struct worker *w, struct input *in, size_t n, int64_t wall_ms);
 /* A lane without events: its time moves on with the wall clock and timers fire. */
 int worker_idle(struct worker *w, struct lane *l, int64_t wall_ms);
 
-/* Prices that fell since the last call (those before the worker was made are history): asks the
- * campaigns for every user of the lanes who viewed such an item. */
-int worker_price_drops(struct worker *w, struct lane *const *lanes, size_t n_lanes,
-                       int64_t wall_ms);
-
-/* What the calls above led to is safe; or is lost, and they take the same prices again. */
-void worker_drops_committed(struct worker *w);
-void worker_drops_lost(struct worker *w);
+/* Some of the prices that fell since the lane last looked: asks the campaigns for every user of
+ * the lane who viewed such an item. */
+int worker_price_drops(struct worker *w, struct lane *l, int64_t wall_ms);
 
 /* Ranks up to `max` users of the lane from *cursor on and passes their lists and
  * profiles to the sink, changed or not (the cache was wiped). False: that was the last. */

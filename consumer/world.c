@@ -31,7 +31,8 @@ void world_model_config(const struct config *cfg, struct model_config *c) {
     c->bot_minutes = (uint32_t)cfg->model_bot_minutes;
 }
 
-int world_new(const struct config *cfg, struct policy_set *policies, struct world **ret) {
+int world_new(const struct config *cfg, struct policy_set *policies, uint64_t hash_seed,
+              struct world **ret) {
     autofree(world_free) struct world *w = calloc(1, sizeof *w);
     if (!w) {
         policy_set_free(policies);
@@ -48,6 +49,7 @@ int world_new(const struct config *cfg, struct policy_set *policies, struct worl
 
     struct model_config mc;
     world_model_config(cfg, &mc);
+    mc.hash_seed = hash_seed;
     int r = model_new(&mc, &w->model);
     if (r == 0)
         r = wishes_new(&w->wishes);
@@ -81,7 +83,7 @@ int world_item(struct world *w, const struct item_info *info, int64_t now_ms) {
     if (r < 0 || info->deleted || !(info->price < old))
         return r;
     pthread_mutex_lock(&w->drop_lock);
-    w->drops[w->n_drops % WORLD_DROPS] = (struct price_drop){row, old, info->price, now_ms};
+    w->drops[w->n_drops % WORLD_DROPS] = (struct price_drop){row, old, info->price};
     __atomic_store_n(&w->n_drops, w->n_drops + 1, __ATOMIC_RELEASE);
     pthread_mutex_unlock(&w->drop_lock);
     return 0;

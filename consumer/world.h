@@ -10,7 +10,6 @@
 struct price_drop {
     uint32_t item;
     double old_price, new_price;
-    int64_t time_ms;
 };
 
 struct world {
@@ -38,8 +37,10 @@ enum { WORLD_DROPS = 4096 };
 /* Model settings as configured. */
 void world_model_config(const struct config *cfg, struct model_config *ret);
 
-/* `policies` moves in. 0 or -errno. */
-int world_new(const struct config *cfg, struct policy_set *policies, struct world **ret);
+/* `policies` moves in. `hash_seed` of the id tables: random where ids come from outside, so that
+ * nobody can choose ids that collide; it changes no result. 0 or -errno. */
+int world_new(const struct config *cfg, struct policy_set *policies, uint64_t hash_seed,
+              struct world **ret);
 void world_free(struct world *w);
 DEFINE_CLEANUP(struct world, world_free)
 

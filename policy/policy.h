@@ -131,6 +131,8 @@ void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decis
  * policy_on_time(now_ms) first. The same price of the same item is one trigger a day. */
 void policy_on_price_drop(const struct policy_context *c, uint32_t item, double old_price,
                           double new_price, int64_t now_ms, struct decisions *out);
+/* Whether any campaign waits for prices to drop. */
+bool policy_wants_price_drops(const struct policy_set *s);
 
 /* ---- state ---------------------------------------------------------------- */
 /* The part of each daily budget this process may spend: owned partitions over all of

@@ -233,7 +233,7 @@ static size_t take_due(const struct policy_context *c, int64_t due_ms, struct ca
     const struct policy_set *set = c->set;
     struct user_ext *x = c->user->ext;
     bool used[POLICY_CAMPAIGNS_MAX] = {0};
-    size_t n = 0, from;
+    size_t n = 0, from = 0;
     if (next_lapse(set, c->shard, c->user, &from) == due_ms && c->user->prof.last_ms) {
         x = ext_get(c->user);
         if (!x) {
@@ -292,6 +292,10 @@ void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decis
         decide(c, NULL, at, cand, n, out);
     }
     finish(c);
+}
+
+bool policy_wants_price_drops(const struct policy_set *s) {
+    return s->price_drop.n > 0;
 }
 
 void policy_on_price_drop(const struct policy_context *c, uint32_t item, double old_price,

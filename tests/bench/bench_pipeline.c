@@ -189,7 +189,7 @@ static void *run_thread(void *arg) {
 
 static double run_stage(struct bench *b, double *ret_cpu) {
     struct policy_set *none = NULL;
-    if (policy_set_empty(&none) < 0 || world_new(b->cfg, none, &b->world) < 0)
+    if (policy_set_empty(&none) < 0 || world_new(b->cfg, none, 0, &b->world) < 0)
         die("no memory");
     struct thread *t = calloc(THREADS, sizeof *t);
     double cpu = cpu_seconds();

@@ -327,23 +327,25 @@ static void step(struct world *w, size_t i, struct event e) {
     noted(w, i, before);
 }
 
-static struct world history(uint64_t seed, bool with_cuts) {
+/* On the heap, because the decisions point at its users. */
+static struct world *history(uint64_t seed, bool with_cuts) {
     static const uint8_t types[] = {EV_VIEW,        EV_VIEW,     EV_VIEW,     EV_CART_ADD,
                                     EV_CART_REMOVE, EV_CLICK,    EV_FAVORITE, EV_SEARCH,
                                     EV_PURCHASE,    EV_FAVORITE, EV_VIEW,     EV_CAMPAIGN_OPEN};
-    struct world w = {.k = busy_kit(), .stream_ms = INT64_MIN};
+    struct world *w = calloc(1, sizeof *w);
+    *w = (struct world){.k = busy_kit(), .stream_ms = INT64_MIN};
     struct rng r, cuts;
     struct event recent[LATE];
     size_t whose[LATE];
     char ids[LATE][32], items[LATE][8];
     rng_seed(&r, seed);
     rng_seed(&cuts, seed + 1);
-    w.shard[0] = w.k->shard;
-    cr_assert_eq(policy_shard_new(w.k->set, &w.shard[1]), 0);
+    w->shard[0] = w->k->shard;
+    cr_assert_eq(policy_shard_new(w->k->set, &w->shard[1]), 0);
     for (size_t i = 0; i < USERS; i++) {
         char id[16];
         snprintf(id, sizeof id, "u%zu", i);
-        kit_user(&w.user[i], id);
+        kit_user(&w->user[i], id);
     }
     size_t written = 0;
     int64_t now = MONDAY + 20 * DAY; /* over Berlin's change of clocks */
@@ -352,7 +354,7 @@ static struct world history(uint64_t seed, bool with_cuts) {
         now += (int64_t)rng_below(&r, rng_below(&r, 50) ? 900 : 4 * 86400) * SECOND;
         if (written >= LATE && rng_below(&r, 10) == 0) { /* delivered again; the profile knows it */
             size_t again = rng_below(&r, LATE);
-            step(&w, whose[again], recent[again]);
+            step(w, whose[again], recent[again]);
             continue;
         }
         int64_t late = rng_below(&r, 8) ? 0 : (int64_t)rng_below(&r, 3 * 86400) * SECOND;
@@ -368,24 +370,24 @@ static struct world history(uint64_t seed, bool with_cuts) {
                                     .dwell_ms = NAN};
         uint32_t wish = rng_below(&r, 60);
         if (wish < 3)
-            w.user[i].consent = (struct consent){.known = wish > 0,
-                                                 .denied = wish == 1 ? 1 + rng_below(&r, 3) : 0,
-                                                 .granted = 0,
-                                                 .tz = rng_below(&r, 2) ? &kolkata : NULL};
+            w->user[i].consent = (struct consent){.known = wish > 0,
+                                                  .denied = wish == 1 ? 1 + rng_below(&r, 3) : 0,
+                                                  .granted = 0,
+                                                  .tz = rng_below(&r, 2) ? &kolkata : NULL};
         if (rng_below(&r, 30) == 0) {
-            size_t before = w.k->out.n;
-            w.k->shard = w.shard[i % 2];
-            struct policy_context c = kit_context(w.k, &w.user[i]);
-            policy_on_time(&c, w.stream_ms, &w.k->out);
-            policy_on_price_drop(&c, w.k->item[rng_below(&r, KIT_ITEMS)], 100,
-                                 50 + rng_below(&r, 50), w.stream_ms, &w.k->out);
-            noted(&w, i, before);
+            size_t before = w->k->out.n;
+            w->k->shard = w->shard[i % 2];
+            struct policy_context c = kit_context(w->k, &w->user[i]);
+            policy_on_time(&c, w->stream_ms, &w->k->out);
+            policy_on_price_drop(&c, w->k->item[rng_below(&r, KIT_ITEMS)], 100,
+                                 50 + rng_below(&r, 50), w->stream_ms, &w->k->out);
+            noted(w, i, before);
         }
         if (with_cuts && rng_below(&cuts, 7) == 0)
-            cut(&w, &cuts);
-        step(&w, i, recent[at]);
+            cut(w, &cuts);
+        step(w, i, recent[at]);
     }
-    w.k->shard = NULL;
+    w->k->shard = NULL;
     return w;
 }
 
@@ -395,6 +397,7 @@ static void end(struct world *w) {
     for (size_t i = 0; i < 2; i++)
         policy_shard_free(w->shard[i]);
     kit_free(w->k);
+    free(w);
 }
 
 /* No window of a cap holds more than it allows, whatever campaign, channel or user it is of. */
@@ -439,11 +442,11 @@ static void check_caps(const struct world *w) {
 Test(policy_state, random_histories_keep_every_promise_and_do_not_notice_restarts, .timeout = 100) {
     size_t reasons[PR_COUNT] = {0};
     for (uint64_t seed = 1; seed <= 12; seed++) {
-        struct world a = history(seed, false), b = history(seed, true);
-        check_caps(&a);
-        cr_assert_eq(a.k->out.n, b.k->out.n, "seed %d", (int)seed);
-        for (size_t i = 0; i < a.k->out.n; i++) {
-            struct decision x = a.k->out.d[i], y = b.k->out.d[i];
+        struct world *a = history(seed, false), *b = history(seed, true);
+        check_caps(a);
+        cr_assert_eq(a->k->out.n, b->k->out.n, "seed %d", (int)seed);
+        for (size_t i = 0; i < a->k->out.n; i++) {
+            struct decision x = a->k->out.d[i], y = b->k->out.d[i];
             reasons[x.reason]++;
             cr_assert(x.campaign == y.campaign && x.reason == y.reason && x.time_ms == y.time_ms &&
                           x.valid_until_ms == y.valid_until_ms && x.item == y.item &&
@@ -454,9 +457,9 @@ Test(policy_state, random_histories_keep_every_promise_and_do_not_notice_restart
                       policy_reason_name(x.reason), policy_reason_name(y.reason));
         }
         for (size_t i = 0; i < USERS; i++)
-            cr_assert_eq(a.user[i].u.due_ms, b.user[i].u.due_ms);
-        end(&a);
-        end(&b);
+            cr_assert_eq(a->user[i].u.due_ms, b->user[i].u.due_ms);
+        end(a);
+        end(b);
     }
     const enum policy_reason met[] = {PR_SENT,     PR_NO_CONSENT,  PR_SENSITIVE,    PR_HOLDOUT,
                                       PR_CAP_USER, PR_CAP_CHANNEL, PR_QUIET,        PR_POSTPONED,

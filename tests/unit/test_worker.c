@@ -69,7 +69,7 @@ static struct engine *engine_open(struct outcome *out) {
     struct policy_set *policies = NULL;
     cr_assert_eq(config_load(NULL, set, ARRAY_LEN(set), &e->cfg), 0);
     cr_assert_eq(campaign_text_load(e->cfg, "test", campaigns, sizeof campaigns - 1, &policies), 0);
-    cr_assert_eq(world_new(e->cfg, policies, &e->world), 0);
+    cr_assert_eq(world_new(e->cfg, policies, 0, &e->world), 0);
     cr_assert_eq(lane_new(e->world, 0, &e->lane), 0);
     e->out = out;
     e->sink = (struct sink){.ctx = e, .dead = on_dead, .decision = on_decision};
