@@ -85,10 +85,6 @@ rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer, size_
     return err;
 }
 
-rd_kafka_resp_err_t outbox_produce(struct outbox *o, rd_kafka_t *producer) {
-    return outbox_produce_first(o, producer, o->n);
-}
-
 void outbox_clear(struct outbox *o) {
     for (size_t i = 0; i < o->n; i++)
         if (o->msg[i].headers)

@@ -101,7 +101,7 @@ Test(restart, what_was_known_is_known_again, .timeout = 120) {
         cr_assert(wait_until(all_lists, &s, 20000), "lists of untouched users are missing");
         keep_lists(&s, after);
         for (int u = 0; u < USERS; u++) {
-            cr_assert_geq(in_common(before[u], after[u]), again ? 19 : 17,
+            cr_assert_geq(in_common(before[u], after[u]), again ? 17 : 15,
                           "u%d had [%s] and has [%s]", u, before[u], after[u]);
             free(before[u]);
             before[u] = after[u];
