@@ -124,22 +124,23 @@ static uint32_t touch(struct covisit *c, uint32_t row, double x, float popularit
 static void add(struct covisit *c, uint32_t row, uint32_t neighbour, float weight, double x) {
     uint32_t epoch = touch(c, row, x, 0), name = name_of(c, neighbour);
     packed *slot = c->slot[row];
-    float least = INFINITY, add_weight = weight * decay_unit(x, epoch);
-    size_t at = 0;
+    float add_weight = weight * decay_unit(x, epoch);
+    /* The weakest slot without branches, which nothing could predict: weights are not
+     * negative, so their bits order as they do. */
+    uint64_t weakest = UINT64_MAX;
     for (size_t i = 0; i < COVISIT_SLOTS; i++) {
         packed v = load(&slot[i]);
-        float w = weight_of(v);
-        if (high_of(v) == name && (uint32_t)v) {
-            store(&slot[i], pack(name, fminf(w + add_weight, 1e38f)));
+        uint32_t bits = (uint32_t)v;
+        if (high_of(v) == name && bits) {
+            store(&slot[i], pack(name, fminf(weight_of(v) + add_weight, 1e38f)));
             return;
         }
-        if (w > 0 && row_of(c, v) == ROW_NONE)
-            w = 0;
-        if (w < least) {
-            least = w;
-            at = i;
-        }
+        if (c->recycled && row_of(c, v) == ROW_NONE)
+            bits = 0;
+        weakest = MIN(weakest, (uint64_t)bits << 8 | i);
     }
+    size_t at = weakest & 0xff;
+    float least = weight_of(weakest >> 8);
     store(&slot[at], pack(name, fminf(least * K.inherit + add_weight, 1e38f)));
 }
 
