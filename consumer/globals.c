@@ -24,6 +24,7 @@ struct globals {
         int left;
     } end;
     uint64_t records, refused;
+    rd_kafka_message_t *held; /* its schema cannot be had now: nothing overtakes it */
     struct buf key, value;
     struct outbox outbox;
     uint64_t undelivered; /* since the last warning */
@@ -33,15 +34,16 @@ struct globals {
 };
 
 /* One record of any of the topics. Refused ones are counted and logged: they are
- * the catalogue's, not a user's, and somebody should mend them. */
-static void apply(struct globals *g, const rd_kafka_message_t *m) {
+ * the catalogue's, not a user's, and somebody should mend them. False: it can only be
+ * read when the schema registry answers again. */
+static bool apply(struct globals *g, const rd_kafka_message_t *m) {
     const char *topic = rd_kafka_topic_name(m->rkt);
     struct str key = {m->key, m->key_len};
     struct origin o = {topic, m->partition, m->offset, rd_kafka_message_timestamp(m, NULL)};
     struct dead why = {.schema_id = -1};
     enum dead_reason r = DEAD_NONE;
     int err = 0;
-    g->records++;
+    _Atomic uint64_t *count = NULL;
     if (strcmp(topic, g->model_topic) == 0) {
         if (m->payload) {
             pthread_rwlock_wrlock(&g->world->model_lock);
@@ -50,26 +52,32 @@ static void apply(struct globals *g, const rd_kafka_message_t *m) {
         }
     } else if (strcmp(topic, g->cfg->topics_items) == 0) {
         struct item_info info;
-        metric_add(&g->metrics->catalogue, 1);
+        count = &g->metrics->catalogue;
         r = decode_item(g->decoder, m->payload, m->len, key, &o, &info, &why);
         if (r == DEAD_NONE)
             err =
                 world_item(g->world, &info, o.timestamp_ms > 0 ? o.timestamp_ms : clock_wall_ms());
     } else {
         struct control_info c;
-        metric_add(&g->metrics->controls, 1);
+        count = &g->metrics->controls;
         r = decode_control(g->decoder, m->payload, m->len, key, &o, &c, &why);
         if (r == DEAD_NONE)
             err = wishes_put(g->world->wishes, g->world->policies, &c);
     }
     decoder_reset(g->decoder);
+    if (r == DECODE_RETRY)
+        return false;
+    g->records++;
+    if (count)
+        metric_add(count, 1);
     if (r == DEAD_NONE && err == 0)
-        return;
+        return true;
     g->refused++;
     metric_add(&g->metrics->refused_records, 1);
     log_warning("record-refused", "topic=%s partition=%d offset=%lld reason=%s detail=%s", topic,
                 m->partition, (long long)m->offset,
                 r == DEAD_NONE ? strerror(-err) : dead_reason_name(r), log_q(why.detail));
+    return true;
 }
 
 static int add_topic(struct globals *g, rd_kafka_topic_partition_list_t *list, const char *topic) {
@@ -125,12 +133,16 @@ static void note_progress(struct globals *g, const rd_kafka_message_t *m) {
 }
 
 static void poll_once(struct globals *g, int timeout_ms) {
-    rd_kafka_message_t *m = rd_kafka_consumer_poll(g->consumer, timeout_ms);
+    rd_kafka_message_t *m = g->held ? g->held : rd_kafka_consumer_poll(g->consumer, timeout_ms);
+    g->held = NULL;
     if (!m)
         return;
-    if (!m->err)
-        apply(g, m);
-    else if (m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+    if (!m->err && !apply(g, m)) {
+        g->held = m;
+        poll(NULL, 0, timeout_ms);
+        return;
+    }
+    if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
         log_warning("consume", "error=%s", log_q(rd_kafka_message_errstr(m)));
     note_progress(g, m);
     rd_kafka_message_destroy(m);
@@ -267,6 +279,8 @@ static void *follow(void *arg) {
 static void globals_free(struct globals *g) {
     if (!g)
         return;
+    if (g->held)
+        rd_kafka_message_destroy(g->held);
     if (g->consumer) {
         rd_kafka_consumer_close(g->consumer);
         rd_kafka_destroy(g->consumer);
