@@ -81,7 +81,7 @@ static void check_stream(const struct check *k) {
     const struct config *c = k->c;
     if (c->stream_guarantee != EXACTLY_ONCE)
         return;
-    int64_t timeout = 60000; /* librdkafka's default */
+    int64_t timeout = INT64_MAX; /* unless it is set, the stream chooses one that is long enough */
     for (size_t i = 0; i < c->n_kafka; i++)
         if (strcmp(c->kafka[i].key, "transaction.timeout.ms") == 0)
             timeout = strtoll(c->kafka[i].value, NULL, 10);

@@ -1,3 +1,5 @@
+#include <inttypes.h>
+
 #include "consumer/stream_internal.h"
 
 enum {
@@ -290,9 +292,14 @@ static int open_clients(struct stream *s) {
         {"auto.offset.reset", "earliest", false},
         {"session.timeout.ms", "15000", false},
     };
+    char timeout[24];
+    snprintf(timeout, sizeof timeout, "%" PRId64,
+             MAX(INT64_C(10000), 3 * cfg->stream_commit_interval));
     const struct property produce[] = {
         {"transactional.id", exactly_once(s) ? s->name : NULL, true},
         {"enable.idempotence", "true", true},
+        /* Who takes partitions over waits until what a dead process left undecided is. */
+        {"transaction.timeout.ms", timeout, false},
         {"partitioner", "murmur2_random", false},
         {"linger.ms", "5", false},
         {"batch.num.messages", "50000", false},

@@ -196,8 +196,9 @@ Test(options, options_are_held_against_each_other) {
     has_fault("topics:\n  items: a/b\n", "t.yaml:2: topics.items: found a/b, allowed are letters");
     has_fault("redis:\n  address: nowhere\n",
               "t.yaml:2: redis.address: found nowhere, allowed is host:port");
-    has_fault("stream:\n  commit_interval: 1m\n", "t.yaml:2: stream.commit_interval: is 1m, but "
-                                                  "kafka.transaction.timeout.ms is 60000");
+    has_fault("stream:\n  commit_interval: 1m\nkafka: {transaction.timeout.ms: 60000}\n",
+              "t.yaml:2: stream.commit_interval: is 1m, but kafka.transaction.timeout.ms is 60000");
+    config_free(good("stream: {commit_interval: 1m}\n"));
     config_free(good("stream: {commit_interval: 1m}\nkafka: {transaction.timeout.ms: 120000}\n"));
     config_free(good("stream: {commit_interval: 1m, guarantee: at-least-once}\n"));
     config_free(good("topics: {items: '', user_control: ''}\n"));
