@@ -1,7 +1,7 @@
 /* A user's part: timers, sends, marks and views; nothing at all for most users. */
 #include <math.h>
 
-#include "policy/block.h"
+#include "model/block.h"
 #include "policy/internal.h"
 
 enum { EXT_VERSION = 1, NO_EXT = 0 };

@@ -1,5 +1,5 @@
 /* What one partition spent and since when it knows its campaigns. */
-#include "policy/block.h"
+#include "model/block.h"
 #include "policy/internal.h"
 
 /* Days of spending kept per campaign; older days are closed: nothing more goes out. */

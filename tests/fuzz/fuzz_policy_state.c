@@ -1,6 +1,6 @@
 /* Durable policy state. The checksum keeps damage out; here it is mended first, so that what lies
  * behind it is tried as well. */
-#include "policy/block.h"
+#include "model/block.h"
 #include "tests/support/policy_kit.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
