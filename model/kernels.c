@@ -1,4 +1,5 @@
 #include "model/kernels.h"
+#include "model/matmul.h"
 
 #include <math.h>
 #if defined(__x86_64__)
@@ -80,6 +81,7 @@ HOGWILD static size_t select_c(size_t n, const float *score, const float *base, 
         .matvec = matvec_##isa,                                                                    \
         .matvec_t = matvec_t_##isa,                                                                \
         .rank1 = rank1_##isa,                                                                      \
+        .matmul = matmul_##isa,                                                                    \
         .select = select_##isa,                                                                    \
     };
 

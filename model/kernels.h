@@ -28,6 +28,11 @@ struct kernels {
     /* m[r] = a·x[r]·y + b·m[r] */
     void (*rank1)(size_t rows, size_t n, float a, const float *x, const float *y, float b,
                   float *m);
+    /* c[i][j] += sum over p < k of a[i·ai + p·ap]·b[p][j] for i < m, j < n: one chain of fused
+     * multiply-adds in order of p. n is a multiple of 16; rows of b and c are ldb and ldc
+     * floats apart. With ai = 1 it is aᵀ·b. For matrices that fit in cache. */
+    void (*matmul)(size_t m, size_t n, size_t k, const float *a, size_t ai, size_t ap,
+                   const float *b, size_t ldb, float *c, size_t ldc);
     /* Writes to ret, in order, every i with score[i] + base[i] >= least; at most `max`. Returns
      * how many; *ret_next is where to go on, n at the end. Never one whose sum is NaN. */
     size_t (*select)(size_t n, const float *score, const float *base, float least, uint32_t *ret,

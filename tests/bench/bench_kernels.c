@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum { WIDTH = 512, ROWS = 64, SCAN = 512 };
+enum { WIDTH = 512, ROWS = 64, SCAN = 512, DEEP = 32 };
 
 static double now_ns(void) {
     struct timespec t;
@@ -13,7 +13,7 @@ static double now_ns(void) {
     return 1e9 * (double)t.tv_sec + (double)t.tv_nsec;
 }
 
-static _Alignas(64) float m[ROWS * WIDTH], x[WIDTH], y[WIDTH], base[SCAN];
+static _Alignas(64) float m[ROWS * WIDTH], x[WIDTH], y[WIDTH], base[SCAN], product[ROWS * WIDTH];
 static volatile float sink;
 
 #define BENCH(what, floats, call)                                                                  \
@@ -51,6 +51,7 @@ int main(void) {
             BENCH("axpby", 3 * n, k->axpby(n, 1e-6f, x, 0.999f, y));
             BENCH("matvec", ROWS * n, k->matvec(ROWS, n, m, x, y));
             BENCH("matvec_t", ROWS * n, k->matvec_t(ROWS, n, m, x, y));
+            BENCH("matmul", DEEP * n, k->matmul(ROWS, n, DEEP, m, DEEP, 1, m, n, product, n));
             BENCH("rank1", 2 * ROWS * n, k->rank1(ROWS, n, 1e-6f, x, x, 0.999f, m));
         }
         size_t n = SCAN, next;

@@ -62,6 +62,36 @@ Test(kernels, every_table_gives_the_bits_of_the_reference) {
     }
 }
 
+Test(kernels, every_product_of_matrices_has_the_bits_of_the_reference) {
+    enum { M = 21, N = 112, K = 40 };
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    struct rng r;
+    rng_seed(&r, 4);
+    static float a[M * K], b[K * N], start[M * N], want[M * N], got[M * N];
+    for (int round = 0; round < 1000; round++) {
+        size_t m = rng_below(&r, M + 1), n = 16 * rng_below(&r, N / 16 + 1),
+               k = rng_below(&r, K + 1);
+        bool turned = rng_below(&r, 2) == 0;
+        fill(&r, a, M * K);
+        fill(&r, b, K * N);
+        fill(&r, start, M * N);
+        for (size_t t = 0; t < tables; t++) {
+            float *c = t ? got : want;
+            memcpy(c, start, sizeof start);
+            all[t]->matmul(m, n, k, a, turned ? 1 : K, turned ? M : 1, b, N, c, N);
+            same(c, want, M * N, "matmul", all[t]->name);
+        }
+        for (size_t i = 0; i < M; i++)
+            for (size_t j = 0; j < N; j++) {
+                double sum = start[i * N + j];
+                for (size_t p = 0; i < m && j < n && p < k; p++)
+                    sum += (double)a[turned ? i + p * M : i * K + p] * b[p * N + j];
+                cr_assert_float_eq(want[i * N + j], sum, 1e-4);
+            }
+    }
+}
+
 Test(kernels, dot_is_near_the_double_precision_sum) {
     struct rng r;
     rng_seed(&r, 2);
