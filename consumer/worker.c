@@ -101,7 +101,7 @@ static void find_items(struct worker *w, struct input *in, size_t n) {
         missing += in[i].ev.item.n && in[i].item_row == ROW_NONE;
     }
     model_unlock(w);
-    if (!missing)
+    if (!missing || learner_frozen(w->learner))
         return;
     model_write(w);
     for (size_t i = 0; i < n; i++)
@@ -314,6 +314,8 @@ static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
 }
 
 static void maintain(struct worker *w, size_t learned, struct input *in, size_t n) {
+    if (learner_frozen(w->learner))
+        return;
     uint64_t before = __atomic_fetch_add(&w->world->learned, learned, __ATOMIC_RELAXED);
     if (n && before / MAINTAIN_EVENTS != (before + learned) / MAINTAIN_EVENTS) {
         model_write(w);

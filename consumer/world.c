@@ -17,6 +17,8 @@ void world_model_config(const struct config *cfg, struct model_config *c) {
     memcpy(c->type_weight, cfg->type_weight, sizeof c->type_weight);
     c->covisit_weight = (float)cfg->model_covisit_weight;
     c->trend_weight = (float)cfg->model_trend_weight;
+    c->rating_like = (float)cfg->model_rating_like;
+    c->rating_dislike = (float)cfg->model_rating_dislike;
     c->trend_half_life_ms = cfg->model_trend_half_life;
     c->profile_half_life_ms = cfg->model_profile_half_life;
     c->max_items = (uint32_t)cfg->model_max_items;

@@ -292,6 +292,14 @@ void learner_free(struct learner *l) {
     free(l);
 }
 
+void learner_freeze(struct learner *l, bool frozen) {
+    l->frozen = frozen;
+}
+
+bool learner_frozen(const struct learner *l) {
+    return l->frozen;
+}
+
 void learner_stats(const struct learner *l, struct learn_stats *ret) {
     *ret = l->stats;
 }
@@ -344,7 +352,7 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
         profile_observe(&u->prof, e, hash_str(e->id, 0), item ? item_row : ROW_NONE,
                         item ? t->hot[item_row].category_key : 0,
                         item ? t->cold[item_row].price : NAN, interest, &params, &change);
-    if (result != LEARN_OK || !item)
+    if (result != LEARN_OK || !item || l->frozen)
         return result;
     struct item_hot *h = &t->hot[item_row];
     int64_t time_s = MIN(e->time_ms / 1000, (int64_t)UINT32_MAX);
@@ -360,4 +368,11 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
     }
     __atomic_store_n(&h->dirty, true, __ATOMIC_RELAXED);
     return result;
+}
+
+void model_learn_again(struct learner *l, struct user *u, const struct event *e,
+                       uint32_t item_row) {
+    const struct items *t = &l->m->items;
+    if (item_row < t->rows && (t->hot[item_row].state & ITEM_LIVE))
+        learn_taste(l, u, e, item_row, interest_of(&l->m->c, e));
 }

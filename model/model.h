@@ -168,6 +168,16 @@ DEFINE_CLEANUP(struct learner, learner_free)
 enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u,
                               const struct event *e, uint32_t item_row);
 
+/* What further passes over stored events repeat: the embedding step alone. Profiles, counts and
+ * co-visitation took the event in once and stay. [shared] */
+void model_learn_again(struct learner *l, struct user *u, const struct event *e, uint32_t item_row);
+
+/* A frozen learner's events go into the users' profiles only: what all users share (embeddings,
+ * co-visitation, trend) and the users' own embeddings stay as they are. For judging what was
+ * learned; new items then are not to be admitted, nor the model maintained. */
+void learner_freeze(struct learner *l, bool frozen);
+bool learner_frozen(const struct learner *l);
+
 struct learn_stats {
     uint64_t steps, clipped, nan_guarded, negatives;
     double loss_sum; /* of the positives' losses, over `steps` */
