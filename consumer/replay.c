@@ -2,116 +2,232 @@
 
 #include <math.h>
 
-enum { GROUP_SEED = 1 };
+#include "consumer/clock.h"
+
+enum { SHOW_EVERY = 1024, LEARN_BATCH = 1024, MAINTAIN_EVERY = 4096 };
 
 struct replay {
     struct replay_config c;
+    const struct tape *tape;
     struct world *world;
     struct lane *lane;
     struct worker *worker;
+    struct judge *judge;
     struct sink sink;
     struct metrics metrics;
     struct replay_result result;
+    struct score beckon;
+    int64_t engine_us;
 
     struct input *in; /* the batch */
-    size_t n;
-    struct buf *text; /* per place in the batch: the strings of its event */
+    char (*id)[TAPE_ID];
+    size_t *event; /* of the tape, per input */
+    size_t n, cap;
     struct input **cases;
-    struct list *lists; /* of the cases, and one for popularity */
-    struct rankmetrics *beckon, *popular;
+    size_t *case_event;
+    struct list *lists; /* of the cases */
+    uint32_t *batch_of; /* per user: the batch he last was in */
+    uint32_t batch;
+    size_t *order; /* in which [first, n) is played; NULL: as it stands */
 };
 
-/* ---- keeping events until their batch is full ---- */
+/* ---- the engine's settings ---- */
 
-static size_t put(struct buf *b, struct str s) {
-    size_t at = b->n;
-    buf_put(b, s.p, s.n);
-    return at;
+static uint32_t most_positives(const struct config *cfg, const struct positive *p,
+                               const struct tape *t) {
+    uint32_t most = 0, *of_user = calloc(tape_texts(t), sizeof *of_user);
+    for (size_t i = 0; of_user && i < tape_n(t); i++) {
+        const struct taped *e = tape_at(t, i);
+        if (e->item && positive_match(cfg, p, e->type, e->value))
+            most = MAX(most, ++of_user[e->user]);
+    }
+    free(of_user);
+    return most;
 }
 
-/* The event with its strings in `b`. */
-static int copy_event(struct buf *b, const struct event *e, struct event *ret) {
-    buf_reset(b);
-    *ret = *e;
-    struct str *out[6 + 2 * EVENT_CTX_MAX] = {&ret->id,      &ret->user,  &ret->item,
-                                              &ret->session, &ret->query, &ret->decision};
-    size_t at[ARRAY_LEN(out)], n = 6;
-    for (size_t i = 0; i < e->n_ctx; i++) {
-        out[n++] = &ret->ctx[i].key;
-        out[n++] = &ret->ctx[i].value;
-    }
-    for (size_t i = 0; i < n; i++)
-        at[i] = put(b, *out[i]);
-    if (b->failed)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        out[i]->p = (const char *)b->p + at[i];
-    return 0;
+void replay_prepare(struct config *cfg, const struct replay_config *c, const struct tape *t) {
+    uint32_t n = c->k[c->n_k - 1] + 1;
+    if (!c->repeats)
+        n += most_positives(cfg, &c->positive, t);
+    cfg->lists_n = MIN(n, (uint32_t)TOP_MAX);
+    cfg->lists_exclude_seen = !c->repeats;
+    if (c->repeats)
+        cfg->lists_bought_window = 0;
+    cfg->stream_max_behind = INT64_MAX;
+    double like = positive_least(&c->positive, EV_RATING);
+    if (!isnan(like))
+        cfg->model_rating_like = like;
 }
 
 /* ---- judging ---- */
 
-/* Place of an item on a list, from 1; 0: not on it. Lists have no ties left (equal scores
- * are ordered by id), so none can flatter. */
-static uint32_t place_of(const struct list *l, uint32_t row) {
-    for (uint32_t i = 0; i < l->n; i++)
-        if (l->e[i].item == row)
-            return i + 1;
-    return 0;
-}
-
-/* One case for both recommenders; a user's cases are not independent, so they are one group. */
-static int judge(struct replay *r, const struct input *in, const struct list *own,
-                 const struct list *popular) {
-    uint32_t row = model_item_find(r->world->model, in->ev.item), rows[TOP_MAX];
-    uint64_t group = hash_str(in->ev.user, GROUP_SEED);
-    uint32_t place = row == ROW_NONE ? 0 : place_of(own, row);
-    rankmetrics_add(r->beckon, group, &place, 1, own->n);
-    place = row == ROW_NONE ? 0 : place_of(popular, row);
-    rankmetrics_add(r->popular, group, &place, 1, popular->n);
-    for (uint32_t i = 0; i < own->n; i++)
-        rows[i] = own->e[i].item;
-    return rankmetrics_cover(r->beckon, rows, own->n);
-}
-
-static bool seen_before(struct replay *r, const struct input *in, uint32_t row) {
-    const struct user *u = shard_find(r->lane->users, in->ev.user);
-    uint32_t rows[PROFILE_RECENT_MAX + PROFILE_BOUGHT_MAX];
-    size_t n = u ? profile_seen(&u->prof, rows, ARRAY_LEN(rows)) : 0;
-    for (size_t i = 0; i < n; i++)
-        if (rows[i] == row)
-            return true;
-    return false;
+/* The list as it is judged: without what may not be repeated, texts for rows; `ret_place` is the
+ * target's place, 0: none. All of one score stand in the place of the last of them; if they
+ * reach the end of a full list, others of the same score may follow that nobody sees. */
+static uint32_t judged_list(const struct replay *r, const struct list *l, const struct taped *e,
+                            uint32_t items[TOP_MAX], uint32_t *ret_place) {
+    const struct model *m = r->world->model;
+    size_t n_seen = 0;
+    const uint32_t *seen = r->c.repeats ? NULL : judge_seen(r->judge, e->user, &n_seen);
+    uint32_t rows[TOP_MAX], n_rows = 0, n = 0, target = UINT32_MAX;
+    float score[TOP_MAX];
+    for (size_t i = 0; i < n_seen && l->n; i++) {
+        uint32_t row = model_item_find(m, tape_text(r->tape, seen[i]));
+        for (uint32_t k = 0; row != ROW_NONE && k < l->n; k++)
+            if (l->e[k].item == row && n_rows < TOP_MAX)
+                rows[n_rows++] = row;
+    }
+    for (uint32_t i = 0; i < l->n; i++) {
+        bool out = false;
+        for (uint32_t k = 0; k < n_rows; k++)
+            out |= rows[k] == l->e[i].item;
+        if (out)
+            continue;
+        struct item_view v;
+        model_item_view(m, l->e[i].item, &v);
+        items[n] = tape_find(r->tape, v.id);
+        if (items[n] == e->item)
+            target = n;
+        score[n++] = l->e[i].score;
+    }
+    uint32_t last = target;
+    while (last != UINT32_MAX && last + 1 < n && score[last + 1] == score[last])
+        last++;
+    bool unseen_ties = last + 1 == n && l->n == (uint32_t)r->world->cfg->lists_n;
+    *ret_place = last == UINT32_MAX || unseen_ties ? 0 : last + 1;
+    return MIN(n, r->c.k[r->c.n_k - 1]);
 }
 
 static int judge_batch(struct replay *r) {
-    const float *weight = model_config_of(r->world->model)->type_weight;
     size_t n = 0;
-    for (size_t i = 0; i < r->n; i++) {
-        const struct event *e = &r->in[i].ev;
-        if (!e->item.n || !(weight[e->type] > 0))
-            continue;
-        if (r->c.new_only && seen_before(r, &r->in[i], model_item_find(r->world->model, e->item)))
-            continue;
-        r->cases[n++] = &r->in[i];
-    }
+    for (size_t i = 0; i < r->n; i++)
+        if (judge_is_case(r->judge, r->event[i])) {
+            r->case_event[n] = r->event[i];
+            r->cases[n++] = &r->in[i];
+        }
     if (!n)
         return 0;
+    int64_t start = clock_mono_us();
     worker_preview(r->worker, r->cases, n, r->lists);
-    struct list *popular = &r->lists[r->c.batch];
-    model_popular(worker_learner(r->worker), r->c.k[r->c.n_k - 1], popular);
+    r->engine_us += clock_mono_us() - start;
     int err = 0;
-    for (size_t i = 0; i < n && err == 0; i++)
-        err = judge(r, r->cases[i], &r->lists[i], popular);
+    for (size_t i = 0; i < n && err == 0; i++) {
+        uint32_t items[TOP_MAX], place;
+        const struct taped *e = tape_at(r->tape, r->case_event[i]);
+        uint32_t len = judged_list(r, &r->lists[i], e, items, &place);
+        err = score_add(&r->beckon, r->judge, r->case_event[i], place, items, len);
+    }
     return err;
+}
+
+/* ---- playing ---- */
+
+static bool frozen(const struct replay *r) {
+    return learner_frozen(worker_learner(r->worker));
 }
 
 static int flush(struct replay *r) {
     int err = judge_batch(r);
+    int64_t start = clock_mono_us();
     if (err == 0)
         err = worker_step(r->worker, r->in, r->n, r->n ? r->in[r->n - 1].ev.time_ms : 0);
+    r->engine_us += clock_mono_us() - start;
+    for (size_t i = 0; i < r->n && err == 0; i++)
+        err = judge_note(r->judge, r->event[i], !frozen(r));
     r->result.events += r->n;
     r->n = 0;
+    r->batch++;
+    return err;
+}
+
+/* Takes one event into the batch. Where cases are judged, a user's next event waits for his
+ * last one, because it must be ranked with it. */
+static int play(struct replay *r, size_t event, bool judged) {
+    const struct taped *e = tape_at(r->tape, event);
+    int err = 0;
+    if (r->n == (judged ? r->c.batch : r->cap) || (judged && r->batch_of[e->user] == r->batch))
+        err = flush(r);
+    r->batch_of[e->user] = r->batch;
+    r->event[r->n] = event;
+    r->in[r->n] = (struct input){.lane = r->lane};
+    tape_event(r->tape, event, r->id[r->n], &r->in[r->n].ev);
+    r->n++;
+    return err;
+}
+
+/* Another pass over what was learned: its embedding steps alone. */
+static int again(struct replay *r) {
+    struct model *m = r->world->model;
+    int64_t start = clock_mono_us();
+    for (size_t i = 0; i < r->c.first; i++) {
+        struct event e;
+        tape_event(r->tape, i, r->id[0], &e);
+        struct user *u = shard_find(r->lane->users, e.user);
+        if (u && e.item.n)
+            model_learn_again(worker_learner(r->worker), u, &e, model_item_find(m, e.item));
+        if (i % MAINTAIN_EVERY == 0)
+            model_maintain(m, r->lane->stream_ms);
+    }
+    r->engine_us += clock_mono_us() - start;
+    return 0;
+}
+
+static int by_round(const void *a, const void *b, void *round_of) {
+    const size_t *x = a, *y = b, *round = round_of;
+    if (round[*x] != round[*y])
+        return round[*x] < round[*y] ? -1 : 1;
+    return (*x > *y) - (*x < *y);
+}
+
+/* Where nothing is learned users do not touch each other: their events are dealt out in rounds,
+ * so that many can be ranked side by side. Users come in blocks of a batch, by their first
+ * event. */
+static int deal(struct replay *r) {
+    size_t n = tape_n(r->tape);
+    uint32_t texts = tape_texts(r->tape), users = 0;
+    uint32_t *number = calloc(texts, sizeof *number), *count = calloc(texts, sizeof *count);
+    size_t *round = calloc(n + 1, sizeof *round);
+    r->order = calloc(n - r->c.first + 1, sizeof *r->order);
+    if (number && count && round && r->order) {
+        for (size_t i = r->c.first; i < n; i++) {
+            uint32_t user = tape_at(r->tape, i)->user;
+            if (number[user] == 0)
+                number[user] = ++users;
+            uint64_t block = (number[user] - 1) / r->c.batch;
+            round[i] = block << 32 | count[user]++;
+            r->order[i - r->c.first] = i;
+        }
+        qsort_r(r->order, n - r->c.first, sizeof *r->order, by_round, round);
+    }
+    int err = number && count && round && r->order ? 0 : -ENOMEM;
+    free(number);
+    free(count);
+    free(round);
+    return err;
+}
+
+int replay_run(struct replay *r, struct progress *p) {
+    size_t n = tape_n(r->tape);
+    int err = 0;
+    for (size_t i = 0; i < n && err == 0; i++) {
+        if (i == r->c.first && i > 0) {
+            err = flush(r);
+            for (uint32_t epoch = 1; epoch < r->c.epochs && err == 0; epoch++)
+                err = again(r);
+            if (err == 0 && !r->c.learn_on_test) {
+                learner_freeze(worker_learner(r->worker), true);
+                err = deal(r);
+            }
+        }
+        if (err == 0)
+            err = play(r, r->order ? r->order[i - r->c.first] : i, i >= r->c.first);
+        if (p && i % SHOW_EVERY == 0)
+            progress_show(p, i, i, NULL);
+    }
+    if (err == 0)
+        err = flush(r);
+    if (p)
+        progress_done(p, n);
     return err;
 }
 
@@ -139,42 +255,55 @@ void replay_free(struct replay *r) {
     worker_free(r->worker);
     lane_free(r->lane);
     world_free(r->world);
-    for (size_t i = 0; r->text && i < r->c.batch; i++)
-        buf_free(&r->text[i]);
-    free(r->text);
+    judge_free(r->judge);
+    score_done(&r->beckon);
     free(r->in);
+    free(r->id);
+    free(r->event);
     free(r->cases);
+    free(r->case_event);
     free(r->lists);
-    rankmetrics_free(r->beckon);
-    rankmetrics_free(r->popular);
+    free(r->batch_of);
+    free(r->order);
     free(r);
 }
 
-int replay_new(const struct replay_config *c, struct policy_set *policies, struct replay **ret) {
+static bool take_memory(struct replay *r) {
+    r->cap = MAX(r->c.batch, (size_t)LEARN_BATCH);
+    r->in = calloc(r->cap, sizeof *r->in);
+    r->id = calloc(r->cap, sizeof *r->id);
+    r->event = calloc(r->cap, sizeof *r->event);
+    r->cases = calloc(r->c.batch, sizeof(void *));
+    r->case_event = calloc(r->c.batch, sizeof *r->case_event);
+    r->lists = calloc(r->c.batch, sizeof *r->lists);
+    r->batch_of = calloc(tape_texts(r->tape), sizeof *r->batch_of);
+    return r->in && r->id && r->event && r->cases && r->case_event && r->lists && r->batch_of;
+}
+
+int replay_new(const struct replay_config *c, const struct tape *t, struct policy_set *policies,
+               struct replay **ret) {
     autofree(replay_free) struct replay *r = calloc(1, sizeof *r);
     autofree(policy_set_free) struct policy_set *set = policies;
     if (!r)
         return -ENOMEM;
     r->c = *c;
+    r->tape = t;
+    r->batch = 1;
     r->sink = (struct sink){.ctx = r, .dead = on_dead, .decision = on_decision};
-    r->in = calloc(c->batch, sizeof *r->in);
-    r->text = calloc(c->batch, sizeof *r->text);
-    r->cases = calloc(c->batch, sizeof(void *));
-    r->lists = calloc(c->batch + 1, sizeof *r->lists);
-    if (!r->in || !r->text || !r->cases || !r->lists)
+    if (!take_memory(r))
         return -ENOMEM;
     int err = world_new(c->cfg, TAKE(set), 0, &r->world);
     if (err == 0)
-        err = rankmetrics_new(c->k, c->n_k, &r->beckon);
+        err = judge_new(c->cfg, &r->c.positive, t, c->first, c->evaluate, !c->repeats, &r->judge);
     if (err == 0)
-        err = rankmetrics_new(c->k, c->n_k, &r->popular);
+        err = score_init(&r->beckon, c->k, c->n_k);
     if (err == 0)
         err = lane_new(r->world, 0, &r->lane);
     if (err == 0)
         err = worker_new(r->world, 0, &r->sink, &r->metrics, &r->worker);
     if (err < 0)
         return err;
-    worker_set_ranking(r->worker, false); /* each user is ranked when his next event comes */
+    worker_set_ranking(r->worker, false); /* each user is ranked when his next case comes */
     *ret = TAKE(r);
     return 0;
 }
@@ -183,48 +312,22 @@ int replay_item(struct replay *r, const struct item_info *info) {
     return world_item(r->world, info, 0);
 }
 
-static bool user_waits(const struct replay *r, struct str user) {
-    for (size_t i = 0; i < r->n; i++)
-        if (str_eq(r->in[i].ev.user, user))
-            return true;
-    return false;
-}
-
-int replay_event(struct replay *r, const struct event *e) {
-    int err = 0;
-    struct event checked = *e;
-    struct dead why;
-    enum dead_reason refused = validate_event(r->c.cfg, INT64_MAX, &checked, &why);
-    if (refused != DEAD_NONE) {
-        r->result.events++;
-        r->result.refused[refused]++;
-        return 0;
-    }
-    if (r->n == r->c.batch || user_waits(r, e->user))
-        err = flush(r);
-    if (err < 0)
-        return err;
-    struct input *in = &r->in[r->n];
-    *in = (struct input){.lane = r->lane};
-    err = copy_event(&r->text[r->n], &checked, &in->ev);
-    r->n += err == 0;
-    return err;
-}
-
-int replay_finish(struct replay *r, struct replay_result *ret) {
-    int err = flush(r);
+void replay_result(const struct replay *r, struct replay_result *ret) {
     struct model_memory mm;
     model_memory(r->world->model, r->lane->users, &mm);
-    r->result.items = mm.items;
-    r->result.users = mm.users;
-    r->result.floods = metric_get(&r->metrics.floods);
-    r->result.bots = metric_get(&r->metrics.bots);
-    r->result.beckon = r->beckon;
-    r->result.popular = r->popular;
     *ret = r->result;
-    return err;
+    ret->items = mm.items;
+    ret->users = mm.users;
+    ret->floods = metric_get(&r->metrics.floods);
+    ret->bots = metric_get(&r->metrics.bots);
+    ret->beckon = (struct score *)&r->beckon;
+    ret->engine_s = (double)r->engine_us / 1e6;
 }
 
 const struct policy_set *replay_policies(const struct replay *r) {
     return r->world->policies;
+}
+
+const struct judge *replay_judge(const struct replay *r) {
+    return r->judge;
 }

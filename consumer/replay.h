@@ -1,36 +1,49 @@
-/* The engine over files, without Kafka or Redis: each event's user is ranked with what is
- * known so far, the event is judged against that list, then learned (prequential evaluation;
+/* The engine over a tape, without Kafka or Redis: each case's user is ranked with what is known
+ * so far, the case is judged against that list, then the event is learned (prequential evaluation;
  * Vinagre, Jorge and Gama 2014). The very worker_step of the service. */
 #pragma once
 
-#include "consumer/csv.h"
+#include "consumer/cli.h"
+#include "consumer/judge.h"
 #include "consumer/metrics.h"
 #include "consumer/worker.h"
-#include "model/rankmetrics.h"
 
 struct replay_config {
     const struct config *cfg;
     uint32_t k[RANK_KS_MAX]; /* list lengths judged, ascending */
     size_t n_k;
-    size_t batch;  /* events ranked side by side; a user's next event always starts a new one */
-    bool new_only; /* only items new to the user are cases, and lists leave seen ones out */
+    size_t batch; /* events ranked side by side; a user's next event always starts a new one */
+    size_t first; /* events before it are learned, not judged; 0: all are both */
+    enum evaluate evaluate;
+    struct positive positive;
+    bool learn_on_test; /* else what all users share is frozen from `first` on */
+    bool repeats;       /* what a user had a positive event with may be listed again */
+    uint32_t epochs;    /* passes over the events before `first` */
 };
 
 struct replay_result {
     uint64_t events, refused[DEAD_COUNT], floods, bots;
-    const struct rankmetrics *beckon, *popular; /* the replay's */
+    double engine_s;      /* time spent ranking and learning */
+    struct score *beckon; /* the replay's */
     uint64_t items, users;
     uint64_t decided[POLICY_CAMPAIGNS_MAX][PR_COUNT];
 };
 
+/* Sets what the judge must have of the engine: lists one longer than the longest judged, so that
+ * ties beyond their end show, and longer still where items seen before are taken out of them;
+ * bought items as `repeats` has them; no event too late, because files are whole; the rating that
+ * `positive` asks for as the least that is learned as liking. */
+void replay_prepare(struct config *cfg, const struct replay_config *c, const struct tape *t);
+
 struct replay;
-int replay_new(const struct replay_config *c, struct policy_set *policies,
-               struct replay **ret); /* policies move in */
+/* `c` and `t` are borrowed, `policies` move in. The tape must be complete. */
+int replay_new(const struct replay_config *c, const struct tape *t, struct policy_set *policies,
+               struct replay **ret);
 void replay_free(struct replay *r);
 DEFINE_CLEANUP(struct replay, replay_free)
 int replay_item(struct replay *r, const struct item_info *info);
-/* One event, in time order; its strings are copied. 0 or -ENOMEM. */
-int replay_event(struct replay *r, const struct event *e);
-/* Processes what is left and gives the result. */
-int replay_finish(struct replay *r, struct replay_result *ret);
+/* Plays the whole tape. `p`: shown as it goes on, NULL: not. 0 or -ENOMEM. */
+int replay_run(struct replay *r, struct progress *p);
+void replay_result(const struct replay *r, struct replay_result *ret);
 const struct policy_set *replay_policies(const struct replay *r);
+const struct judge *replay_judge(const struct replay *r);

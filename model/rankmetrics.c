@@ -9,9 +9,11 @@ struct sums {
 struct rankmetrics {
     size_t n_k;
     uint32_t k[RANK_KS_MAX];
-    uint64_t cases, covered;
-    uint64_t *seen; /* bit per row */
-    size_t seen_words;
+    uint64_t cases;
+    /* Per row and list length: how often it stood within that length and beyond the one before. */
+    uint32_t *listed;
+    size_t rows;
+    double info[RANK_KS_MAX], places[RANK_KS_MAX]; /* in the same way, over all rows */
     struct sums groups[RANK_GROUPS];
 };
 
@@ -38,7 +40,7 @@ int rankmetrics_new(const uint32_t *k, size_t n_k, struct rankmetrics **ret) {
 void rankmetrics_free(struct rankmetrics *m) {
     if (!m)
         return;
-    free(m->seen);
+    free(m->listed);
     free(m);
 }
 
@@ -72,28 +74,32 @@ void rankmetrics_add(struct rankmetrics *m, uint64_t group, const uint32_t *plac
     }
 }
 
-static int reserve_rows(struct rankmetrics *m, size_t words) {
-    if (words <= m->seen_words)
+static int reserve_rows(struct rankmetrics *m, size_t rows) {
+    if (rows <= m->rows)
         return 0;
-    size_t n = MAX(words, 2 * m->seen_words);
-    uint64_t *seen = realloc(m->seen, n * sizeof *seen);
-    if (!seen)
+    size_t n = MAX(rows, 2 * m->rows);
+    uint32_t *listed = reallocarray(m->listed, n * m->n_k, sizeof *listed);
+    if (!listed)
         return -ENOMEM;
-    memset(seen + m->seen_words, 0, (n - m->seen_words) * sizeof *seen);
-    m->seen = seen;
-    m->seen_words = n;
+    memset(listed + m->rows * m->n_k, 0, (n - m->rows) * m->n_k * sizeof *listed);
+    m->listed = listed;
+    m->rows = n;
     return 0;
 }
 
-int rankmetrics_cover(struct rankmetrics *m, const uint32_t *rows, size_t n) {
+int rankmetrics_listed(struct rankmetrics *m, const uint32_t *rows, const float *info, size_t n) {
+    size_t band = 0;
     for (size_t i = 0; i < n; i++) {
-        size_t word = rows[i] / 64;
-        uint64_t bit = UINT64_C(1) << rows[i] % 64;
-        int r = reserve_rows(m, word + 1);
+        while (band < m->n_k && i >= m->k[band])
+            band++;
+        if (band == m->n_k)
+            break;
+        int r = reserve_rows(m, (size_t)rows[i] + 1);
         if (r < 0)
             return r;
-        m->covered += !(m->seen[word] & bit);
-        m->seen[word] |= bit;
+        m->listed[rows[i] * m->n_k + band]++;
+        m->info[band] += info ? (double)info[i] : 0;
+        m->places[band]++;
     }
     return 0;
 }
@@ -101,12 +107,14 @@ int rankmetrics_cover(struct rankmetrics *m, const uint32_t *rows, size_t n) {
 int rankmetrics_merge(struct rankmetrics *to, const struct rankmetrics *from) {
     if (to->n_k != from->n_k || memcmp(to->k, from->k, to->n_k * sizeof *to->k) != 0)
         return -EINVAL;
-    int r = reserve_rows(to, from->seen_words);
+    int r = reserve_rows(to, from->rows);
     if (r < 0)
         return r;
-    for (size_t w = 0; w < from->seen_words; w++) {
-        to->covered += (uint64_t)__builtin_popcountll(from->seen[w] & ~to->seen[w]);
-        to->seen[w] |= from->seen[w];
+    for (size_t i = 0; i < from->rows * from->n_k; i++)
+        to->listed[i] += from->listed[i];
+    for (size_t i = 0; i < to->n_k; i++) {
+        to->info[i] += from->info[i];
+        to->places[i] += from->places[i];
     }
     to->cases += from->cases;
     for (size_t g = 0; g < RANK_GROUPS; g++) {
@@ -122,8 +130,51 @@ uint64_t rankmetrics_cases(const struct rankmetrics *m) {
     return m->cases;
 }
 
-uint64_t rankmetrics_covered(const struct rankmetrics *m) {
-    return m->covered;
+uint64_t rankmetrics_times(const struct rankmetrics *m, size_t i, uint32_t row) {
+    uint64_t times = 0;
+    for (size_t band = 0; row < m->rows && band <= i; band++)
+        times += m->listed[row * m->n_k + band];
+    return times;
+}
+
+uint64_t rankmetrics_covered(const struct rankmetrics *m, size_t i) {
+    uint64_t rows = 0;
+    for (size_t row = 0; row < m->rows; row++)
+        rows += rankmetrics_times(m, i, (uint32_t)row) > 0;
+    return rows;
+}
+
+static int by_count(const void *a, const void *b) {
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return (x > y) - (x < y);
+}
+
+double rankmetrics_gini(const struct rankmetrics *m, size_t i, uint64_t catalogue) {
+    uint64_t n = 0, *times = malloc(MAX(m->rows, (size_t)1) * sizeof *times);
+    double sum = 0, weighted = 0;
+    if (!times)
+        return NAN;
+    for (size_t row = 0; row < m->rows; row++)
+        if ((times[n] = rankmetrics_times(m, i, (uint32_t)row)) > 0)
+            n++;
+    qsort(times, n, sizeof *times, by_count);
+    /* rows that no list has stand before them, with nothing */
+    double all = (double)MAX(catalogue, n), before = all - (double)n;
+    for (uint64_t j = 0; j < n; j++) {
+        sum += (double)times[j];
+        weighted += (2 * (before + (double)j + 1) - all - 1) * (double)times[j];
+    }
+    free(times);
+    return weighted / (all * sum);
+}
+
+double rankmetrics_novelty(const struct rankmetrics *m, size_t i) {
+    double info = 0, places = 0;
+    for (size_t band = 0; band <= i; band++) {
+        info += m->info[band];
+        places += m->places[band];
+    }
+    return info / places;
 }
 
 double rankmetrics_value(const struct rankmetrics *m, enum rank_metric metric, size_t i) {

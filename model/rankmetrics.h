@@ -1,6 +1,6 @@
 /* How good lists are, measured against what people then did: hit rate, recall, precision,
- * reciprocal rank and NDCG at several list lengths, with bootstrap intervals, and how much
- * of the catalogue the lists reach. */
+ * reciprocal rank and NDCG at several list lengths, with bootstrap intervals; and what the
+ * lists are made of: how much of the catalogue they reach, how evenly, how well known it is. */
 #pragma once
 
 #include "model/base.h"
@@ -30,13 +30,20 @@ DEFINE_CLEANUP(struct rankmetrics, rankmetrics_free)
  * because the cases of one user are not independent. Nothing for n_relevant 0. */
 void rankmetrics_add(struct rankmetrics *m, uint64_t group, const uint32_t *places,
                      size_t n_relevant, uint32_t list_n);
-/* Notes that these rows were in a list. 0, -ENOMEM. */
-int rankmetrics_cover(struct rankmetrics *m, const uint32_t *rows, size_t n);
-/* Adds the cases and rows of `from`, of the same list lengths. 0, -EINVAL, -ENOMEM. */
+/* Notes a list of n rows, best first. `info`: of each row, its self-information, -log2 of its
+ * share of all events (Zhou et al. 2010); NULL: none. 0, -ENOMEM. */
+int rankmetrics_listed(struct rankmetrics *m, const uint32_t *rows, const float *info, size_t n);
+/* Adds the cases and lists of `from`, of the same list lengths. 0, -EINVAL, -ENOMEM. */
 int rankmetrics_merge(struct rankmetrics *to, const struct rankmetrics *from);
 
 uint64_t rankmetrics_cases(const struct rankmetrics *m);
-uint64_t rankmetrics_covered(const struct rankmetrics *m); /* distinct rows in lists */
+/* Of the lists cut to the i-th length: distinct rows; how often one stood there; how unevenly
+ * the places went to the `catalogue` rows there are (Gini: 0 all alike, 1 all to one; NAN without
+ * a list); mean self-information of a place (NAN without one). */
+uint64_t rankmetrics_covered(const struct rankmetrics *m, size_t i);
+uint64_t rankmetrics_times(const struct rankmetrics *m, size_t i, uint32_t row);
+double rankmetrics_gini(const struct rankmetrics *m, size_t i, uint64_t catalogue);
+double rankmetrics_novelty(const struct rankmetrics *m, size_t i);
 /* Mean over all cases at the i-th list length; NAN without a case. */
 double rankmetrics_value(const struct rankmetrics *m, enum rank_metric metric, size_t i);
 

@@ -65,11 +65,32 @@ Test(rankmetrics, scores_several_relevant_items) {
     cr_assert_eq(rankmetrics_value(m, RANK_NDCG, 0), .5, "one place, one right: ideal");
 }
 
-Test(rankmetrics, counts_distinct_rows_of_lists) {
+Test(rankmetrics, counts_what_stands_on_lists_of_each_length) {
     autofree(rankmetrics_free) struct rankmetrics *m = at(KS, 3);
-    cr_assert_eq(rankmetrics_cover(m, (uint32_t[]){5, 5, 100000, 63, 64}, 5), 0);
-    cr_assert_eq(rankmetrics_cover(m, (uint32_t[]){5, 6}, 2), 0);
-    cr_assert_eq(rankmetrics_covered(m), 5);
+    cr_assert(isnan(rankmetrics_gini(m, 0, 10)) && isnan(rankmetrics_novelty(m, 0)));
+    static const float info[] = {1, 2, 3};
+    cr_assert_eq(rankmetrics_listed(m, (uint32_t[]){5, 100000, 63}, info, 3), 0);
+    cr_assert_eq(rankmetrics_listed(m, (uint32_t[]){5, 6}, info, 2), 0);
+    uint32_t long_list[11] = {5, 1, 2, 3, 4, 5, 6, 7, 8, 9, 99};
+    cr_assert_eq(rankmetrics_listed(m, long_list, NULL, 11), 0);
+    cr_assert_eq(rankmetrics_covered(m, 0), 1);
+    cr_assert_eq(rankmetrics_covered(m, 1), 8);
+    cr_assert_eq(rankmetrics_times(m, 0, 5), 3);
+    cr_assert_eq(rankmetrics_times(m, 2, 5), 4);
+    cr_assert_eq(rankmetrics_times(m, 2, 99), 0, "the eleventh place is beyond every length");
+    cr_assert_float_eq(rankmetrics_novelty(m, 0), 2. / 3, 1e-12);
+    cr_assert_float_eq(rankmetrics_novelty(m, 1), 9. / 10, 1e-12);
+}
+
+Test(rankmetrics, tells_how_unevenly_places_go_to_items) {
+    autofree(rankmetrics_free) struct rankmetrics *m = at(KS, 1), *even = at(KS, 1);
+    for (uint32_t i = 0; i < 10; i++) {
+        rankmetrics_listed(m, (uint32_t[]){7}, NULL, 1);
+        rankmetrics_listed(even, &i, NULL, 1);
+    }
+    cr_assert_float_eq(rankmetrics_gini(m, 0, 10), .9, 1e-12);
+    cr_assert_float_eq(rankmetrics_gini(even, 0, 10), 0, 1e-12);
+    cr_assert_float_eq(rankmetrics_gini(even, 0, 20), .5, 1e-12);
 }
 
 Test(rankmetrics, adds_up_like_one) {
@@ -82,13 +103,13 @@ Test(rankmetrics, adds_up_like_one) {
         uint64_t user = rng_u64(&r);
         rankmetrics_add(whole, user, &place, 1, 20);
         rankmetrics_add(i % 3 ? a : b, user, &place, 1, 20);
-        rankmetrics_cover(whole, &row, 1);
-        rankmetrics_cover(i % 3 ? a : b, &row, 1);
+        rankmetrics_listed(whole, &row, NULL, 1);
+        rankmetrics_listed(i % 3 ? a : b, &row, NULL, 1);
     }
     cr_assert_eq(rankmetrics_merge(a, b), 0);
     cr_assert_eq(rankmetrics_merge(a, other), -EINVAL);
     cr_assert_eq(rankmetrics_cases(a), 500);
-    cr_assert_eq(rankmetrics_covered(a), rankmetrics_covered(whole));
+    cr_assert_eq(rankmetrics_covered(a, 2), rankmetrics_covered(whole, 2));
     for (int m = 0; m < RANK_METRICS; m++)
         for (size_t i = 0; i < 3; i++)
             cr_assert_float_eq(rankmetrics_value(a, (enum rank_metric)m, i),

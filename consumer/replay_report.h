@@ -1,0 +1,30 @@
+/* What a replay found, as text for people and as JSON for scripts. */
+#pragma once
+
+#include <jansson.h>
+
+#include "consumer/replay_files.h"
+
+/* A recommender and how it did on the same cases. */
+struct contender {
+    const char *name, *help;
+    const struct score *score;
+};
+
+struct replay_report {
+    const struct replay_config *c;
+    const struct replay_data *data;
+    const struct replay *replay;
+    struct replay_result result;
+    const struct contender *others; /* beside Beckon itself */
+    size_t n_others;
+    uint64_t catalogue; /* items that could have been listed */
+    double seconds;     /* in all, reading files included */
+    uint64_t rss_bytes; /* largest so far */
+};
+
+void replay_report_text(const struct replay_report *rep, FILE *to);
+/* Keys cases, hr, mrr, ndcg, recall, precision, coverage, events_per_s (in the engine alone),
+ * rss_bytes, each metric a map from list length to value; gini, novelty, intervals, by_age and
+ * others beside. NULL: out of memory. */
+json_t *replay_report_json(const struct replay_report *rep);
