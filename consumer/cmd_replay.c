@@ -12,6 +12,7 @@ struct options {
     struct replay_files files;
     const char *at, *evaluate, *learn_on_test, *positive, *repeats, *json;
     int64_t batch, epochs;
+    bool baselines;
 };
 
 /* "5,10,20" → ascending numbers. */
@@ -70,6 +71,7 @@ static int parse_options(const struct options *o, const struct config *cfg,
     }
     c->epochs = (uint32_t)o->epochs;
     c->batch = (size_t)o->batch;
+    c->baselines = o->baselines;
     return 0;
 }
 
@@ -127,7 +129,12 @@ static int replay_files(const struct options *o, struct replay_config *c, struct
                                 .seconds = (double)(clock_mono_us() - start) / 1e6,
                                 .rss_bytes = peak_memory()};
     replay_result(r, &rep.result);
-    rep.catalogue = rep.result.items;
+    rep.catalogue = judge_items(replay_judge(r));
+    struct contender others[BASELINES];
+    for (int b = 0; b < BASELINES && rep.result.baseline; b++)
+        others[rep.n_others++] =
+            (struct contender){baseline_name((enum baseline)b), &rep.result.baseline[b]};
+    rep.others = others;
     if (strcmp(o->json, "-") != 0)
         replay_report_text(&rep, stdout);
     return *o->json ? write_json(o->json, replay_report_json(&rep)) : 0;
@@ -167,6 +174,10 @@ int cmd_replay(int argc, char **argv) {
          0, 0},
         {"epochs", FLAG_INT, &o.epochs, "N",
          "passes over --train; from the second on only embeddings are learned", 1, 1000},
+        {"baselines", FLAG_BOOL, &o.baselines, NULL,
+         "textbook recommenders beside it, on the same cases: popularity, recent popularity, "
+         "item-kNN and session-kNN (V-SKNN)",
+         0, 0},
         {"batch", FLAG_INT, &o.batch, "N",
          "events ranked side by side; 1: each with all before it learned", 1, BATCH_MAX},
         {"limit", FLAG_INT, &f->limit, "N", "stop after so many events; 0: all", 0, 1e15},

@@ -20,6 +20,8 @@ struct judge {
     struct seen *seen;    /* NULL: not remembered */
     uint64_t *popularity; /* per item */
     uint64_t events;      /* their sum */
+    bool *known;          /* per item: may be listed */
+    uint64_t items;       /* their number */
     uint64_t *last;       /* bit per event, for `last` */
     int64_t begin_ms, end_ms;
 };
@@ -74,9 +76,10 @@ int judge_new(const struct config *cfg, const struct positive *p, const struct t
     j->user_events = calloc(j->texts, sizeof *j->user_events);
     j->session_events = calloc(j->texts, sizeof *j->session_events);
     j->popularity = calloc(j->texts, sizeof *j->popularity);
+    j->known = calloc(j->texts, sizeof *j->known);
     if (remember || evaluate == EVALUATE_NEW)
         j->seen = calloc(j->texts, sizeof *j->seen);
-    if (!j->user_events || !j->session_events || !j->popularity ||
+    if (!j->user_events || !j->session_events || !j->popularity || !j->known ||
         ((remember || evaluate == EVALUATE_NEW) && !j->seen))
         return -ENOMEM;
     for (size_t i = first; i < tape_n(t); i++) {
@@ -99,6 +102,7 @@ void judge_free(struct judge *j) {
     free(j->user_events);
     free(j->session_events);
     free(j->popularity);
+    free(j->known);
     free(j->last);
     free(j);
 }
@@ -130,11 +134,24 @@ bool judge_is_case(const struct judge *j, size_t event) {
     return false;
 }
 
+void judge_item(struct judge *j, uint32_t item) {
+    if (item >= j->texts || j->known[item])
+        return;
+    j->known[item] = true;
+    j->items++;
+}
+
+uint64_t judge_items(const struct judge *j) {
+    return j->items;
+}
+
 int judge_note(struct judge *j, size_t event, bool counts) {
     const struct taped *e = tape_at(j->tape, event);
     if (!e->item)
         return 0;
     ++*events_of_owner(j, e);
+    if (counts)
+        judge_item(j, e->item);
     if (!judge_positive(j, event))
         return 0;
     j->popularity[e->item] += counts;

@@ -31,6 +31,10 @@ bool judge_is_case(const struct judge *j, size_t event); /* as things stand befo
 /* The event happened; `counts`: it also makes its item better known. -ENOMEM. */
 int judge_note(struct judge *j, size_t event, bool counts);
 
+/* An item (text number) that the catalogue has, whether it has events or not. */
+void judge_item(struct judge *j, uint32_t item);
+uint64_t judge_items(const struct judge *j); /* of the catalogue or with events that counted */
+
 /* Items (text numbers) of a user's positive events, each once; NULL: none, or not remembered. */
 const uint32_t *judge_seen(const struct judge *j, uint32_t user, size_t *ret_n);
 uint64_t judge_popularity(const struct judge *j, uint32_t item); /* positive events so far */

@@ -16,7 +16,8 @@ struct replay {
     struct sink sink;
     struct metrics metrics;
     struct replay_result result;
-    struct score beckon;
+    struct score beckon, baseline[BASELINES];
+    struct baselines *baselines; /* NULL: none */
     int64_t engine_us;
 
     struct input *in; /* the batch */
@@ -98,6 +99,36 @@ static uint32_t judged_list(const struct replay *r, const struct list *l, const 
     return MIN(n, r->c.k[r->c.n_k - 1]);
 }
 
+/* Whose events belong together, as the baselines number them. */
+static uint32_t owner_of(const struct taped *e) {
+    return e->session ? 2 * e->session + 1 : 2 * e->user;
+}
+
+static int judge_baselines(struct replay *r, size_t event) {
+    const struct taped *e = tape_at(r->tape, event);
+    size_t n_seen = 0;
+    const uint32_t *seen = r->c.repeats ? NULL : judge_seen(r->judge, e->user, &n_seen);
+    uint32_t items[TOP_MAX], k = r->c.k[r->c.n_k - 1];
+    struct baseline_list l = {.items = items};
+    int err = 0;
+    for (int b = 0; b < BASELINES && err == 0; b++) {
+        err = baselines_rank(r->baselines, (enum baseline)b, owner_of(e), seen, n_seen, e->item, k,
+                             &l);
+        if (err == 0)
+            err = score_add(&r->baseline[b], r->judge, event, l.place, items, l.n);
+    }
+    return err;
+}
+
+/* The event went by: what comes next is judged with it. */
+static int note(struct replay *r, size_t event, bool learned) {
+    const struct taped *e = tape_at(r->tape, event);
+    int err = 0;
+    if (r->baselines && judge_positive(r->judge, event))
+        err = baselines_event(r->baselines, owner_of(e), e->item, e->time_ms, learned);
+    return err == 0 ? judge_note(r->judge, event, learned) : err;
+}
+
 static int judge_batch(struct replay *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->n; i++)
@@ -116,6 +147,8 @@ static int judge_batch(struct replay *r) {
         const struct taped *e = tape_at(r->tape, r->case_event[i]);
         uint32_t len = judged_list(r, &r->lists[i], e, items, &place);
         err = score_add(&r->beckon, r->judge, r->case_event[i], place, items, len);
+        if (err == 0 && r->baselines)
+            err = judge_baselines(r, r->case_event[i]);
     }
     return err;
 }
@@ -133,7 +166,7 @@ static int flush(struct replay *r) {
         err = worker_step(r->worker, r->in, r->n, r->n ? r->in[r->n - 1].ev.time_ms : 0);
     r->engine_us += clock_mono_us() - start;
     for (size_t i = 0; i < r->n && err == 0; i++)
-        err = judge_note(r->judge, r->event[i], !frozen(r));
+        err = note(r, r->event[i], !frozen(r));
     r->result.events += r->n;
     r->n = 0;
     r->batch++;
@@ -257,6 +290,9 @@ void replay_free(struct replay *r) {
     world_free(r->world);
     judge_free(r->judge);
     score_done(&r->beckon);
+    baselines_free(r->baselines);
+    for (int b = 0; b < BASELINES; b++)
+        score_done(&r->baseline[b]);
     free(r->in);
     free(r->id);
     free(r->event);
@@ -297,6 +333,10 @@ int replay_new(const struct replay_config *c, const struct tape *t, struct polic
         err = judge_new(c->cfg, &r->c.positive, t, c->first, c->evaluate, !c->repeats, &r->judge);
     if (err == 0)
         err = score_init(&r->beckon, c->k, c->n_k);
+    if (err == 0 && c->baselines)
+        err = baselines_new(&r->baselines);
+    for (int b = 0; b < BASELINES && r->baselines && err == 0; b++)
+        err = score_init(&r->baseline[b], c->k, c->n_k);
     if (err == 0)
         err = lane_new(r->world, 0, &r->lane);
     if (err == 0)
@@ -309,6 +349,7 @@ int replay_new(const struct replay_config *c, const struct tape *t, struct polic
 }
 
 int replay_item(struct replay *r, const struct item_info *info) {
+    judge_item(r->judge, tape_find(r->tape, info->id));
     return world_item(r->world, info, 0);
 }
 
@@ -320,7 +361,8 @@ void replay_result(const struct replay *r, struct replay_result *ret) {
     ret->users = mm.users;
     ret->floods = metric_get(&r->metrics.floods);
     ret->bots = metric_get(&r->metrics.bots);
-    ret->beckon = (struct score *)&r->beckon;
+    ret->beckon = &r->beckon;
+    ret->baseline = r->baselines ? r->baseline : NULL;
     ret->engine_s = (double)r->engine_us / 1e6;
 }
 

@@ -7,6 +7,7 @@
 #include "consumer/judge.h"
 #include "consumer/metrics.h"
 #include "consumer/worker.h"
+#include "model/baselines.h"
 
 struct replay_config {
     const struct config *cfg;
@@ -18,13 +19,14 @@ struct replay_config {
     struct positive positive;
     bool learn_on_test; /* else what all users share is frozen from `first` on */
     bool repeats;       /* what a user had a positive event with may be listed again */
+    bool baselines;     /* run beside, on the same cases */
     uint32_t epochs;    /* passes over the events before `first` */
 };
 
 struct replay_result {
     uint64_t events, refused[DEAD_COUNT], floods, bots;
-    double engine_s;      /* time spent ranking and learning */
-    struct score *beckon; /* the replay's */
+    double engine_s;                       /* time spent ranking and learning */
+    const struct score *beckon, *baseline; /* the replay's; BASELINES of them, or NULL */
     uint64_t items, users;
     uint64_t decided[POLICY_CAMPAIGNS_MAX][PR_COUNT];
 };

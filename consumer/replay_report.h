@@ -7,7 +7,7 @@
 
 /* A recommender and how it did on the same cases. */
 struct contender {
-    const char *name, *help;
+    const char *name;
     const struct score *score;
 };
 
