@@ -34,7 +34,7 @@ static int list_add(struct flag_list *l, char *text) {
     return 0;
 }
 
-static void free_overrides(struct flag_list *l) {
+void cli_free_overrides(struct flag_list *l) {
     for (size_t i = 0; i < l->n; i++)
         free(l->v[i]);
     flag_list_clear(l);
@@ -338,7 +338,7 @@ int cli_scan(const struct usage *u, int argc, char **argv, struct flag_list *arg
     if (r) {
         flag_list_clear(args);
         if (overrides)
-            free_overrides(overrides);
+            cli_free_overrides(overrides);
         return r;
     }
     if (!ret_path)
@@ -353,7 +353,7 @@ int cli_scan(const struct usage *u, int argc, char **argv, struct flag_list *arg
 
 int cli_load(const char *path, struct flag_list *overrides, struct config **ret_cfg) {
     int r = config_load(path, overrides->v, overrides->n, ret_cfg);
-    free_overrides(overrides);
+    cli_free_overrides(overrides);
     if (r == -ENOMEM)
         return out_of_memory();
     if (r < 0)

@@ -71,6 +71,7 @@ int cli_scan(const struct usage *u, int argc, char **argv, struct flag_list *arg
              struct flag_list *overrides, const char **ret_path);
 int cli_load(const char *path, struct flag_list *overrides,
              struct config **ret_cfg); /* frees the overrides */
+void cli_free_overrides(struct flag_list *overrides);
 
 /* Frees the array of a list (args, FLAG_LIST), not the borrowed texts in it. */
 void flag_list_clear(struct flag_list *l);

@@ -1,10 +1,11 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-#include "consumer/campaign_file.h"
 #include "consumer/cli.h"
 #include "consumer/clock.h"
+#include "consumer/log.h"
 #include "consumer/replay_report.h"
+#include "consumer/trial.h"
 
 enum { BATCH_MAX = 1024 };
 
@@ -12,7 +13,7 @@ struct options {
     struct replay_files files;
     const char *at, *evaluate, *learn_on_test, *positive, *repeats, *json;
     int64_t batch, epochs;
-    bool baselines;
+    bool baselines, ablate;
 };
 
 /* "5,10,20" → ascending numbers. */
@@ -94,50 +95,79 @@ static uint64_t peak_memory(void) {
     return (uint64_t)ru.ru_maxrss * 1024;
 }
 
-/* A replay over the data, with the campaigns and the catalogue. */
-static int play(const struct options *o, const struct replay_config *c,
-                const struct replay_data *data, struct replay **ret) {
-    autofree(replay_free) struct replay *r = NULL;
-    struct policy_set *policies = NULL;
-    struct progress p = {.what = "replaying", .total = tape_n(data->tape), .unit = "events"};
-    int err = campaign_file_load(c->cfg, &policies);
-    if (err == 0)
-        err = replay_new(c, data->tape, policies, &r);
-    if (err == 0)
-        err = replay_data_items(&o->files, c->cfg, r);
-    if (err == 0)
-        err = replay_run(r, &p);
-    if (err == 0)
-        *ret = TAKE(r);
+/* Everything beside the engine as it is configured. */
+struct others {
+    struct contender *v;
+    struct score *scores; /* of the parts; those of the baselines are the replay's */
+    size_t n, n_scores;
+};
+
+static int run_parts(struct others *o, const struct trial_setup *s, const struct part_trial *parts,
+                     size_t n) {
+    int err = 0;
+    for (size_t i = 0; i < n && err == 0; i++) {
+        struct score *score = &o->scores[o->n_scores];
+        err = part_run(s, &parts[i], score);
+        if (err == 0) {
+            o->n_scores++;
+            o->v[o->n++] = (struct contender){parts[i].name, score};
+        }
+    }
     return err;
 }
 
-static int replay_files(const struct options *o, struct replay_config *c, struct config *cfg,
-                        const struct replay_data *data) {
-    autofree(replay_free) struct replay *r = NULL;
-    int64_t start = clock_mono_us();
-    c->first = data->first;
-    c->repeats = *o->repeats ? strcmp(o->repeats, "yes") == 0
-                             : data->sessions && c->evaluate != EVALUATE_NEW;
-    replay_prepare(cfg, c, data->tape);
-    int err = play(o, c, data, &r);
-    if (err < 0)
-        return err;
-    struct replay_report rep = {.c = c,
-                                .data = data,
-                                .replay = r,
-                                .seconds = (double)(clock_mono_us() - start) / 1e6,
-                                .rss_bytes = peak_memory()};
-    replay_result(r, &rep.result);
-    rep.catalogue = judge_items(replay_judge(r));
-    struct contender others[BASELINES];
-    for (int b = 0; b < BASELINES && rep.result.baseline; b++)
-        others[rep.n_others++] =
-            (struct contender){baseline_name((enum baseline)b), &rep.result.baseline[b]};
-    rep.others = others;
+static int run_others(struct others *o, const struct options *opt, const struct trial_setup *s,
+                      const struct replay_result *res) {
+    o->v = calloc(BASELINES + n_parts_alone + n_parts_without, sizeof *o->v);
+    o->scores = calloc(n_parts_alone + n_parts_without, sizeof *o->scores);
+    if (!o->v || !o->scores)
+        return -ENOMEM;
+    for (int b = 0; b < BASELINES && res->baseline; b++)
+        o->v[o->n++] = (struct contender){baseline_name((enum baseline)b), &res->baseline[b]};
+    int err = opt->baselines ? run_parts(o, s, parts_alone, n_parts_alone) : 0;
+    if (err == 0 && opt->ablate)
+        err = run_parts(o, s, parts_without, n_parts_without);
+    return err;
+}
+
+static void others_done(struct others *o) {
+    for (size_t i = 0; i < o->n_scores; i++)
+        score_done(&o->scores[i]);
+    free(o->scores);
+    free(o->v);
+}
+
+static int report(const struct options *o, const struct replay_report *rep) {
     if (strcmp(o->json, "-") != 0)
-        replay_report_text(&rep, stdout);
-    return *o->json ? write_json(o->json, replay_report_json(&rep)) : 0;
+        replay_report_text(rep, stdout);
+    return *o->json ? write_json(o->json, replay_report_json(rep)) : 0;
+}
+
+static int replay_files(const struct options *o, struct trial_setup *s) {
+    struct others others = {0};
+    struct trial t;
+    int64_t start = clock_mono_us();
+    s->c.first = s->data->first;
+    s->c.repeats = *o->repeats ? strcmp(o->repeats, "yes") == 0
+                               : s->data->sessions && s->c.evaluate != EVALUATE_NEW;
+    int err = trial_run(s, NULL, 0, "replaying", &t);
+    if (err == 0) {
+        struct replay_report rep = {.c = &t.c,
+                                    .data = s->data,
+                                    .replay = t.replay,
+                                    .seconds = (double)(clock_mono_us() - start) / 1e6,
+                                    .catalogue = judge_items(replay_judge(t.replay)),
+                                    .rss_bytes = peak_memory()};
+        replay_result(t.replay, &rep.result);
+        err = run_others(&others, o, s, &rep.result);
+        rep.others = others.v;
+        rep.n_others = others.n;
+        if (err == 0)
+            err = report(o, &rep);
+    }
+    others_done(&others);
+    trial_done(&t);
+    return err;
 }
 
 int cmd_replay(int argc, char **argv) {
@@ -176,8 +206,9 @@ int cmd_replay(int argc, char **argv) {
          "passes over --train; from the second on only embeddings are learned", 1, 1000},
         {"baselines", FLAG_BOOL, &o.baselines, NULL,
          "textbook recommenders beside it, on the same cases: popularity, recent popularity, "
-         "item-kNN and session-kNN (V-SKNN)",
+         "item-kNN, session-kNN (V-SKNN); then each of the engine's parts alone",
          0, 0},
+        {"ablate", FLAG_BOOL, &o.ablate, NULL, "then the engine without each of its parts", 0, 0},
         {"batch", FLAG_INT, &o.batch, "N",
          "events ranked side by side; 1: each with all before it learned", 1, BATCH_MAX},
         {"limit", FLAG_INT, &f->limit, "N", "stop after so many events; 0: all", 0, 1e15},
@@ -212,21 +243,28 @@ int cmd_replay(int argc, char **argv) {
         .max_args = -1,
     };
     autofree(config_free) struct config *cfg = NULL;
-    int r = cli_parse(&usage, argc, argv, &f->files, &cfg);
+    struct flag_list sets = {0};
+    struct replay_data data = {0};
+    struct trial_setup s = {.sets = &sets, .files = f, .data = &data};
+    int r = cli_scan(&usage, argc, argv, &f->files, &sets, &s.path);
     if (r)
         return r - 1;
-    struct replay_config c = {.cfg = cfg};
-    struct replay_data data = {0};
-    int err = parse_options(&o, cfg, &c);
+    int err = config_load(s.path, sets.v, sets.n, &cfg);
+    err = err == -ENOMEM ? err : err < 0 ? -EINVAL : 0;
+    if (err == 0) {
+        log_set_level((enum log_level)cfg->app_log_level);
+        err = parse_options(&o, cfg, &s.c);
+    }
     if (err == 0)
         err = replay_data_read(f, cfg, &data);
     if (err == 0)
-        err = replay_files(&o, &c, cfg, &data);
+        err = replay_files(&o, &s);
     if (err < 0 && err != -EINVAL)
         fprintf(stderr, "beckon replay: %s\n", strerror(-err));
     replay_data_done(&data);
     struct flag_list *lists[] = {&f->files, &f->train, &f->test, &f->maps, &f->type_maps, &f->sets};
     for (size_t i = 0; i < ARRAY_LEN(lists); i++)
         flag_list_clear(lists[i]);
+    cli_free_overrides(&sets);
     return err == 0 ? EXIT_DONE : err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }

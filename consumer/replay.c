@@ -366,6 +366,11 @@ void replay_result(const struct replay *r, struct replay_result *ret) {
     ret->engine_s = (double)r->engine_us / 1e6;
 }
 
+void replay_take_score(struct replay *r, struct score *ret) {
+    *ret = r->beckon;
+    r->beckon = (struct score){0};
+}
+
 const struct policy_set *replay_policies(const struct replay *r) {
     return r->world->policies;
 }

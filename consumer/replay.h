@@ -47,5 +47,7 @@ int replay_item(struct replay *r, const struct item_info *info);
 /* Plays the whole tape. `p`: shown as it goes on, NULL: not. 0 or -ENOMEM. */
 int replay_run(struct replay *r, struct progress *p);
 void replay_result(const struct replay *r, struct replay_result *ret);
+/* Beckon's score, for who needs the replay no more; it is the caller's to free. */
+void replay_take_score(struct replay *r, struct score *ret);
 const struct policy_set *replay_policies(const struct replay *r);
 const struct judge *replay_judge(const struct replay *r);

@@ -102,8 +102,8 @@ int replay_data_read(const struct replay_files *f, const struct config *cfg,
     if (err < 0)
         return err;
     size_t n = tape_n(ret->tape);
-    ret->first = first < n ? first : 0;
-    if (ret->first > 0) {
+    ret->first = f->files.n + f->test.n ? first : 0;
+    if (ret->first > 0 && ret->first < n) {
         int64_t end = tape_at(ret->tape, first - 1)->time_ms;
         if (tape_at(ret->tape, n - 1)->time_ms < end) {
             ret->shifted_ms = end + PART_PAUSE_MS - tape_at(ret->tape, first)->time_ms;

@@ -1,0 +1,72 @@
+#include "consumer/trial.h"
+
+#include "consumer/campaign_file.h"
+
+/* A part that cannot be left out is made to be of no weight beside the others. */
+const struct part_trial parts_alone[] = {
+    {"embeddings alone", {"model.covisit_weight=0", "model.trend_weight=0"}},
+    {"co-visitation alone",
+     {"model.learning_rate=1e-6", "model.covisit_weight=100", "model.trend_weight=0"}},
+    {"trend alone",
+     {"model.learning_rate=1e-6", "model.covisit_weight=0", "model.trend_weight=100"}},
+};
+const struct part_trial parts_without[] = {
+    {"without embeddings", {"model.learning_rate=1e-6"}},
+    {"without co-visitation", {"model.covisit_weight=0"}},
+    {"without trend", {"model.trend_weight=0"}},
+};
+const size_t n_parts_alone = ARRAY_LEN(parts_alone), n_parts_without = ARRAY_LEN(parts_without);
+
+static int configure(const struct trial_setup *s, const char *const *sets, size_t n_sets,
+                     struct config **ret) {
+    char **all = calloc(s->sets->n + n_sets + 1, sizeof *all);
+    if (!all)
+        return -ENOMEM;
+    for (size_t i = 0; i < s->sets->n; i++)
+        all[i] = s->sets->v[i];
+    for (size_t i = 0; i < n_sets; i++)
+        all[s->sets->n + i] = (char *)sets[i];
+    int r = config_load(s->path, all, s->sets->n + n_sets, ret);
+    free(all);
+    return r < 0 && r != -ENOMEM ? -EINVAL : r;
+}
+
+int trial_run(const struct trial_setup *s, const char *const *sets, size_t n_sets, const char *what,
+              struct trial *ret) {
+    struct progress p = {.what = what, .total = tape_n(s->data->tape), .unit = "events"};
+    struct policy_set *policies = NULL;
+    *ret = (struct trial){.c = s->c};
+    int err = configure(s, sets, n_sets, &ret->cfg);
+    if (err < 0)
+        return err;
+    ret->c.cfg = ret->cfg;
+    replay_prepare(ret->cfg, &ret->c, s->data->tape);
+    err = campaign_file_load(ret->cfg, &policies);
+    if (err == 0)
+        err = replay_new(&ret->c, s->data->tape, policies, &ret->replay);
+    if (err == 0)
+        err = replay_data_items(s->files, ret->cfg, ret->replay);
+    if (err == 0)
+        err = replay_run(ret->replay, what ? &p : NULL);
+    return err;
+}
+
+void trial_done(struct trial *t) {
+    replay_free(t->replay);
+    config_free(t->cfg);
+    *t = (struct trial){0};
+}
+
+int part_run(const struct trial_setup *s, const struct part_trial *p, struct score *ret) {
+    struct trial_setup own = *s;
+    struct trial t;
+    size_t n = 0;
+    own.c.baselines = false;
+    while (n < PART_SETS && p->sets[n])
+        n++;
+    int err = trial_run(&own, p->sets, n, p->name, &t);
+    if (err == 0)
+        replay_take_score(t.replay, ret);
+    trial_done(&t);
+    return err;
+}
