@@ -179,23 +179,30 @@ static int commit(struct letters *l) {
     return 0;
 }
 
-static rd_kafka_headers_t *headers_of(const struct dead_letter *d) {
+/* Those the record came with, then where it has been. */
+static rd_kafka_headers_t *headers_of(const rd_kafka_message_t *m, const struct dead_letter *d) {
     char origin[320];
     snprintf(origin, sizeof origin, "%s/%" PRId32 "/%" PRId64,
              d->origin.topic ? d->origin.topic : "", d->origin.partition, d->origin.offset);
-    rd_kafka_headers_t *h = rd_kafka_headers_new(2);
+    rd_kafka_headers_t *had = NULL;
+    rd_kafka_headers_t *h = rd_kafka_message_headers(m, &had) == RD_KAFKA_RESP_ERR_NO_ERROR && had
+                                ? rd_kafka_headers_copy(had)
+                                : rd_kafka_headers_new(2);
+    static const char *const ours[] = {"beckon-reason", "beckon-dlq-origin", "beckon-dlq-reason"};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        rd_kafka_header_remove(h, ours[i]);
     rd_kafka_header_add(h, "beckon-dlq-origin", -1, origin, -1);
     rd_kafka_header_add(h, "beckon-dlq-reason", -1, dead_reason_name(d->reason), -1);
     return h;
 }
 
 static int produce(struct letters *l, const char *topic, struct str key, struct str value,
-                   const struct dead_letter *d) {
+                   const rd_kafka_message_t *m, const struct dead_letter *d) {
     int r = begin(l);
     for (;;) {
         if (r < 0)
             return r;
-        rd_kafka_headers_t *headers = headers_of(d);
+        rd_kafka_headers_t *headers = headers_of(m, d);
         rd_kafka_resp_err_t err = rd_kafka_producev(
             l->producer, RD_KAFKA_V_TOPIC(topic), RD_KAFKA_V_MSGFLAGS(RD_KAFKA_MSG_F_COPY),
             RD_KAFKA_V_KEY(key.n ? key.p : NULL, key.n), RD_KAFKA_V_VALUE((void *)value.p, value.n),
@@ -287,7 +294,8 @@ static void show(const struct letters *l, const struct dead_letter *d, const cha
                topic, d->detail ? d->detail : "");
 }
 
-static int send_letter(struct letters *l, const struct dead_letter *d) {
+static int send_letter(struct letters *l, const rd_kafka_message_t *m,
+                       const struct dead_letter *d) {
     const char *topic = l->o->topic ? l->o->topic : d->origin.topic;
     if (!topic || !*topic)
         topic = l->o->cfg->topics_clickstream;
@@ -309,7 +317,7 @@ static int send_letter(struct letters *l, const struct dead_letter *d) {
         return 0;
     }
     l->in_batch++;
-    return produce(l, topic, key, value, d);
+    return produce(l, topic, key, value, m, d);
 }
 
 static int take_message(struct letters *l, const rd_kafka_message_t *m) {
@@ -334,7 +342,7 @@ static int take_message(struct letters *l, const rd_kafka_message_t *m) {
     else if (d.reason >= 0 && d.reason < DEAD_COUNT && m->offset < p->sent_to[d.reason])
         l->sent_before++;
     else
-        r = send_letter(l, &d);
+        r = send_letter(l, m, &d);
     decoder_reset(l->decoder);
     if (l->json_decoder)
         decoder_reset(l->json_decoder);

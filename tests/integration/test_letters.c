@@ -89,8 +89,9 @@ static void reports(const char *text) {
     cr_assert(strstr(report, text), "no '%s' in: %s", text, report);
 }
 
-/* A refused message: letter number `i`. */
-static void put_letter(int i, enum dead_reason reason, const char *key, const char *payload) {
+/* A refused message: letter number `i`. `headers` move in. */
+static void put_letter_with(int i, enum dead_reason reason, const char *key, const char *payload,
+                            rd_kafka_headers_t *headers) {
     struct dead_letter d = {
         .reason = reason,
         .detail = "a detail",
@@ -103,7 +104,12 @@ static void put_letter(int i, enum dead_reason reason, const char *key, const ch
         .time_ms = 1700000000000 + i,
     };
     cr_assert_eq(encode_dead_letter(encoder, &d, &letter), 0);
-    kafka_put(kafka, dlq, i % 2, str_of(key), (struct str){(const char *)letter.p, letter.n});
+    kafka_put_with(kafka, dlq, i % 2, str_of(key), (struct str){(const char *)letter.p, letter.n},
+                   headers);
+}
+
+static void put_letter(int i, enum dead_reason reason, const char *key, const char *payload) {
+    put_letter_with(i, reason, key, payload, NULL);
 }
 
 /* What is on the clickstream now, sorted by value, is exactly this. */
@@ -164,6 +170,25 @@ Test(letters, what_was_sent_once_is_not_sent_again) {
                                    {"k3", "bytes 3"},
                                    {"k4", "bytes 4"}};
     clicks_are(5, more);
+}
+
+/* The record's own headers, and where it was last: not what an earlier round said. */
+Test(letters, headers_are_kept) {
+    rd_kafka_headers_t *h = rd_kafka_headers_new(3);
+    rd_kafka_header_add(h, "trace", -1, "t1", -1);
+    rd_kafka_header_add(h, "beckon-dlq-reason", -1, "bad-time", -1);
+    rd_kafka_header_add(h, "beckon-reason", -1, "bad-json", -1);
+    put_letter_with(0, DEAD_JSON, "k", "bytes", h);
+    kafka_flush(kafka);
+    cr_assert_eq(run("load", "--from-dlq", NULL), 0, "%s", report);
+    struct records r;
+    kafka_read(kafka, clicks, true, &r);
+    cr_assert_eq(r.n, 1);
+    char want[200];
+    snprintf(want, sizeof want,
+             "trace=t1\nbeckon-dlq-origin=%s/0/100\nbeckon-dlq-reason=bad-json\n", clicks);
+    cr_assert_str_eq(r.v[0].headers.p, want);
+    records_free(&r);
 }
 
 Test(letters, a_limit_leaves_the_rest_for_the_next_run) {
