@@ -26,11 +26,6 @@ struct compiled {
     struct dead dead;
 };
 
-struct type_name {
-    struct str name;
-    uint8_t type;
-};
-
 struct decoder {
     const struct config *cfg;
     struct schema_store *store;
@@ -38,14 +33,6 @@ struct decoder {
     struct compiled **compiled;
     size_t n_compiled, cap_compiled;
     const struct compiled *last; /* found by find_plan; mostly the next one too */
-    size_t n_types;
-    struct type_name types[EV_MAX];
-};
-
-static const char *const builtin_types[] = {
-#define X(sym, name, weight) name,
-    EVENT_TYPES(X)
-#undef X
 };
 
 int decoder_new(const struct config *cfg, struct decoder **ret) {
@@ -53,11 +40,6 @@ int decoder_new(const struct config *cfg, struct decoder **ret) {
     if (!d)
         return -ENOMEM;
     d->cfg = cfg;
-    for (uint8_t i = 0; i < EV_BUILTIN; i++)
-        d->types[d->n_types++] = (struct type_name){str_of(builtin_types[i]), i};
-    for (size_t i = 0; i < cfg->n_custom && d->n_types < EV_MAX; i++)
-        d->types[d->n_types++] =
-            (struct type_name){str_of(cfg->custom_name[i]), (uint8_t)(EV_BUILTIN + i)};
     int rc = schema_store_new(cfg, &d->store);
     if (rc)
         return rc;
@@ -84,24 +66,6 @@ struct schema_store *decoder_schemas(struct decoder *d) {
 
 void decoder_reset(struct decoder *d) {
     arena_reset(&d->arena);
-}
-
-/* Written as in the table, or as an enum's symbol has to be: ADD_TO_CART. */
-static uint8_t type_of(const struct decoder *d, struct str name) {
-    char folded[64];
-    for (size_t i = 0; i < d->n_types; i++)
-        if (str_eq(d->types[i].name, name))
-            return d->types[i].type;
-    if (name.n > sizeof folded)
-        return EV_UNKNOWN;
-    for (size_t i = 0; i < name.n; i++) {
-        char c = name.p[i];
-        folded[i] = (char)(c == '_' ? '-' : c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c);
-    }
-    for (size_t i = 0; i < d->n_types; i++)
-        if (str_eq(d->types[i].name, (struct str){folded, name.n}))
-            return d->types[i].type;
-    return EV_UNKNOWN;
 }
 
 static int compile(struct decoder *d, int32_t id, bool local, enum kind kind,
@@ -207,7 +171,7 @@ enum dead_reason decode_event(struct decoder *d, const void *p, size_t n, struct
         dead = derive_id(d, o, &r.e, why);
     if (dead != DEAD_NONE)
         return dead;
-    r.e.type = type_of(d, r.type);
+    r.e.type = config_event_type_written(d->cfg, r.type);
     dead = validate_event(d->cfg, now_ms, &r.e, why);
     if (dead == DEAD_NONE) {
         memcpy(ret, &r.e, offsetof(struct event, ctx));

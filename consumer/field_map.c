@@ -387,7 +387,7 @@ static bool event_type(struct field_map *m, struct event *e, struct str text, st
         }
         return t->type_name != NULL;
     }
-    e->type = config_event_type(m->cfg, text);
+    e->type = config_event_type_written(m->cfg, text);
     if (e->type != EV_UNKNOWN) {
         *ret = str_of(config_event_name(m->cfg, e->type));
     } else {

@@ -433,6 +433,18 @@ uint8_t config_event_type(const struct config *c, struct str name) {
     return EV_UNKNOWN;
 }
 
+uint8_t config_event_type_written(const struct config *c, struct str name) {
+    char folded[64];
+    uint8_t type = config_event_type(c, name);
+    if (type != EV_UNKNOWN || name.n > sizeof folded)
+        return type;
+    for (size_t i = 0; i < name.n; i++) {
+        char ch = name.p[i];
+        folded[i] = (char)(ch == '_' ? '-' : ch >= 'A' && ch <= 'Z' ? ch + ('a' - 'A') : ch);
+    }
+    return config_event_type(c, (struct str){folded, name.n});
+}
+
 const char *config_event_name(const struct config *c, uint8_t type) {
     if (type < EV_BUILTIN)
         return builtin_types[type].p;

@@ -57,4 +57,6 @@ void config_print(const struct config *c, bool comments, FILE *to);
 
 /* Type id by name (built in or custom), EV_UNKNOWN if none; and the reverse. */
 uint8_t config_event_type(const struct config *c, struct str name);
+/* The same for data: also as an enum's symbol has to be written, ADD_TO_CART. */
+uint8_t config_event_type_written(const struct config *c, struct str name);
 const char *config_event_name(const struct config *c, uint8_t type);

@@ -98,6 +98,21 @@ Test(field_map, json_events_need_no_map) {
     is(e.ctx[0].key, "late");
 }
 
+/* What the decoder would take must not be refused before it gets there. */
+Test(field_map, types_may_be_written_as_enum_symbols) {
+    open_text("ts_ms,user_id,type,item_id\n1,u,ADD_TO_CART,i\n2,u,Wink,i\n3,u,Winks,i\n");
+    cr_assert_eq(make(NULL, NULL, NULL), 0);
+    cr_assert_eq(next_event(), 1);
+    cr_assert_eq(e.type, EV_CART_ADD);
+    is(type, "add-to-cart");
+    cr_assert_eq(next_event(), 1);
+    cr_assert_eq(e.type, EV_BUILTIN);
+    is(type, "wink");
+    cr_assert_eq(next_event(), 1);
+    cr_assert_eq(e.type, EV_UNKNOWN);
+    is(type, "Winks");
+}
+
 Test(field_map, columns_are_renamed_dropped_and_set) {
     open_text("household_id,product_id,transaction_timestamp,sales_value,prices,a=b,type\n"
               "900,840361,1483246800.25,1.78,junk,9,strange\n");
