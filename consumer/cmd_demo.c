@@ -5,6 +5,8 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "consumer/cli.h"
 #include "consumer/clock.h"
@@ -41,7 +43,14 @@ static const char demo_campaigns[] =
     "    valid_for: 7d\n"
     "    quiet_hours: {from: \"20:00\", to: \"09:00\", then: drop}\n";
 
-enum { ACCELERATION = 120, TICK_MS = 250, LINE_MS = 5000, PARTITIONS = 4, HORIZON_S = 24 * 3600 };
+enum {
+    ACCELERATION = 120,
+    TICK_MS = 250,
+    LINE_MS = 5000,
+    RATE_MS = 1000,
+    PARTITIONS = 4,
+    HORIZON_S = 24 * 3600
+};
 
 static atomic_bool stop;
 
@@ -59,10 +68,11 @@ struct demo {
     struct engine *engine;
     struct foresight foresight;
     int64_t started_us, seconds;
-    uint64_t shown_events;
-    int64_t shown_us;
+    uint64_t rated_events;
+    double rate; /* of about the last second: batches come in steps */
+    int64_t rated_us, shown_us;
     bool terminal, greeted;
-    int lines; /* on the terminal, to go back over */
+    int columns, lines; /* of the terminal; on it, to go back over */
 };
 
 /* ---- showing ---- */
@@ -82,10 +92,15 @@ static void line(struct demo *d, const char *fmt, ...) __attribute__((format(pri
 static void line(struct demo *d, const char *fmt, ...) {
     va_list ap;
     va_start(ap, fmt);
-    vprintf(fmt, ap);
+    int n = vprintf(fmt, ap);
     va_end(ap);
-    fputs(d->terminal ? "\033[K\n" : "\n", stdout);
-    d->lines++;
+    putchar('\n');
+    d->lines += d->columns && n > 0 ? (n + d->columns - 1) / d->columns : 1;
+}
+
+static int terminal_columns(void) {
+    struct winsize size;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 ? size.ws_col : 0;
 }
 
 static void show_reasons(struct demo *d, const struct metrics *m) {
@@ -118,8 +133,9 @@ static void show_commands(struct demo *d) {
 static void show_live(struct demo *d, const struct metrics *m, double rate) {
     uint64_t cases = atomic_load(&d->foresight.cases);
     if (d->lines)
-        printf("\033[%dA", d->lines);
+        printf("\033[%dA\033[J", d->lines);
     d->lines = 0;
+    d->columns = terminal_columns(); /* a long line takes several rows */
     line(d, "beckon demo   %lld of %lld s   simulated time runs %d times as fast",
          (long long)(clock_mono_us() - d->started_us) / 1000000, (long long)d->seconds,
          ACCELERATION);
@@ -169,7 +185,7 @@ static void show_line(struct demo *d, const struct metrics *m, double rate) {
 static void watch(struct demo *d) {
     autofree(free) struct metrics *m = calloc(1, sizeof *m);
     int64_t end = d->started_us + d->seconds * 1000000, due = d->terminal ? TICK_MS : LINE_MS;
-    d->shown_us = clock_mono_us();
+    d->shown_us = d->rated_us = clock_mono_us();
     while (m && engine_running(d->engine) && !atomic_load(&stop) &&
            (!d->seconds || clock_mono_us() < end)) {
         poll(NULL, 0, TICK_MS / 2);
@@ -177,14 +193,17 @@ static void watch(struct demo *d) {
         if (now - d->shown_us < due * 1000)
             continue;
         engine_metrics(d->engine, m);
-        uint64_t events = metric_get(&m->events);
-        double rate = (double)(events - d->shown_events) * 1e6 / (double)(now - d->shown_us);
-        d->shown_events = events;
         d->shown_us = now;
+        if (now - d->rated_us >= RATE_MS * 1000) {
+            uint64_t events = metric_get(&m->events);
+            d->rate = (double)(events - d->rated_events) * 1e6 / (double)(now - d->rated_us);
+            d->rated_events = events;
+            d->rated_us = now;
+        }
         if (d->terminal)
-            show_live(d, m, rate);
+            show_live(d, m, d->rate);
         else
-            show_line(d, m, rate);
+            show_line(d, m, d->rate);
     }
 }
 
@@ -193,8 +212,6 @@ static bool summary(struct demo *d, const struct metrics *m) {
     uint64_t cases = atomic_load(&d->foresight.cases), hits = atomic_load(&d->foresight.hits),
              popular = atomic_load(&d->foresight.popular_hits);
     d->lines = 0;
-    bool terminal = d->terminal;
-    d->terminal = false;
     printf("\nSummary\n");
     line(d,
          "  %llu events in %.0f s; %llu lists, %llu triggers sent (%llu reached the simulated "
@@ -213,7 +230,6 @@ static bool summary(struct demo *d, const struct metrics *m) {
     show_reasons(d, m);
     line(d, "To look for yourself, while it runs (--seconds 0 runs until Ctrl-C):");
     show_commands(d);
-    d->terminal = terminal;
     bool ok = true;
     const struct {
         bool good;
