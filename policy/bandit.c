@@ -160,7 +160,8 @@ static void invert(struct bandit *b) {
 
 int bandit_refresh(struct bandit *b, int64_t now_ms) {
     const struct bandit_config *c = &b->c;
-    int r = ridge_solve(&b->sums, c->prior, c->noise, c->noise_n, now_ms, &b->fit);
+    struct ridge_prior prior = {c->prior, c->prior, c->noise, c->noise_n};
+    int r = ridge_solve(&b->sums, &prior, now_ms, &b->fit);
     if (r < 0)
         return r;
     for (size_t i = 0; i < c->own; i++)

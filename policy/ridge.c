@@ -126,30 +126,39 @@ static bool factor(size_t n, double *l) {
     return true;
 }
 
-int ridge_solve(const struct ridge *r, double prior, double noise, double noise_n, int64_t now_ms,
+int ridge_solve(const struct ridge *r, const struct ridge_prior *prior, int64_t now_ms,
                 struct ridge_fit *f) {
-    double worth = 1, explained = 0, *l = f->work;
+    double worth = 1, explained = 0, half_det = 0, *l = f->work;
     if (r->half_life_ms > 0)
         worth = exp2(-(decay_time(now_ms, r->half_life_ms) - (double)DECAY_EPOCH * r->epoch));
     size_t n = r->dim;
     for (size_t i = 0; i < triangle(n); i++)
         l[i] = worth * r->xx[i];
     for (size_t i = 0; i < n; i++)
-        l[triangle(i) + i] += prior;
+        l[triangle(i) + i] += i ? prior->rest : prior->first;
     if (!factor(n, l))
         return -EDOM;
     f->work = f->chol;
     f->chol = l;
     const double *row = l;
-    for (size_t i = 0; i < n; row += ++i)
+    for (size_t i = 0; i < n; row += ++i) {
         f->mean[i] = (worth * r->xy[i] - dot(i, row, f->mean)) / row[i];
+        half_det += log(row[i]);
+    }
     ridge_spread(f, 0, f->mean);
     for (size_t i = 0; i < n; i++)
         explained += f->mean[i] * worth * r->xy[i];
     f->n = worth * r->n;
-    double residual = fmax(0, worth * r->yy - explained);
-    f->noise =
-        isinf(noise_n) ? noise : sqrt((noise_n * noise * noise + residual) / (noise_n + f->n));
+    double residual = fmax(0, worth * r->yy - explained), square = prior->noise * prior->noise;
+    f->evidence = (log(prior->first) + (double)(n - 1) * log(prior->rest)) / 2 - half_det;
+    if (isinf(prior->noise_n)) {
+        f->noise = prior->noise;
+        f->evidence -= residual / (2 * square);
+    } else {
+        double all = prior->noise_n + f->n, sum = prior->noise_n * square + residual;
+        f->noise = all > 0 ? sqrt(sum / all) : prior->noise;
+        f->evidence -= sum > 0 ? all / 2 * log(sum) : 0;
+    }
     return 0;
 }
 

@@ -18,14 +18,22 @@ struct ridge {
     double n, yy, *xy, *xx;
 };
 
-/* The posterior of y = xᵀθ + noise under θ ~ N(0, noise²/prior · I). */
+/* What is believed before any sample: θ ~ N(0, noise² · diag(1 / first, 1 / rest ...)), and the
+ * variance of the noise is noise² as if seen noise_n times; infinite: it is known. */
+struct ridge_prior {
+    double first, rest; /* penalties of column 0, which may be an intercept, and of others; > 0 */
+    double noise, noise_n;
+};
+
+/* The posterior of y = xᵀθ + noise. */
 struct ridge_fit {
     uint32_t dim;
     double *mean;
-    double *chol; /* lower triangle L of prior·I + Σ w·x·xᵀ = L·Lᵀ, row by row */
-    double *work; /* as large as chol */
-    double n;     /* samples, as much as they still weigh */
-    double noise; /* standard deviation, see ridge_solve */
+    double *chol;    /* lower triangle L of penalties + Σ w·x·xᵀ = L·Lᵀ, row by row */
+    double *work;    /* as large as chol */
+    double n;        /* samples, as much as they still weigh */
+    double noise;    /* standard deviation, see ridge_solve */
+    double evidence; /* ln p(samples | prior), up to what is the same for all penalties */
 };
 
 /* -EINVAL: dim is 0 or beyond RIDGE_DIM_MAX. */
@@ -40,11 +48,11 @@ int ridge_merge(const struct ridge *from, struct ridge *into);
 
 int ridge_fit_init(struct ridge_fit *f, uint32_t dim);
 void ridge_fit_done(struct ridge_fit *f);
-/* Solves at a time, by Cholesky in double precision. The variance of the noise is the mean of
- * `noise`² taken noise_n times and of the residuals, Σ w·y² - meanᵀ Σ w·y·x (Bishop 2006,
- * 3.3 and exercise 3.12); noise_n infinite: `noise` as it is. 0, or -EDOM when rounding has
- * left no positive definite matrix, and then f is as it was. prior, noise > 0. */
-int ridge_solve(const struct ridge *r, double prior, double noise, double noise_n, int64_t now_ms,
+/* Solves at a time, by Cholesky in double precision (Bishop 2006, 3.3 and 3.5, with the variance
+ * of the noise integrated out by its prior). The noise is the root of the mean of prior noise² and
+ * residuals, Σ w·y² - meanᵀ Σ w·y·x, which penalties are part of. 0, or -EDOM when rounding has
+ * left no positive definite matrix, and then f is as it was. */
+int ridge_solve(const struct ridge *r, const struct ridge_prior *prior, int64_t now_ms,
                 struct ridge_fit *f);
 /* x = L⁻ᵀ·x from row `from` on: turns independent normals of variance 1 into a draw of the
  * last dim - from coefficients around their mean, in units of the noise. */
