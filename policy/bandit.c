@@ -160,7 +160,10 @@ static void invert(struct bandit *b) {
 
 int bandit_refresh(struct bandit *b, int64_t now_ms) {
     const struct bandit_config *c = &b->c;
-    struct ridge_prior prior = {c->prior, c->prior, c->noise, c->noise_n};
+    double penalty[RIDGE_DIM_MAX];
+    for (size_t i = 0; i < b->sums.dim; i++)
+        penalty[i] = c->prior;
+    struct ridge_prior prior = {penalty, c->noise, c->noise_n};
     int r = ridge_solve(&b->sums, &prior, now_ms, &b->fit);
     if (r < 0)
         return r;

@@ -66,7 +66,10 @@ bool familiar_add(struct familiar *f, const float *state, int64_t time_ms) {
 }
 
 int familiar_refresh(struct familiar *f, int64_t now_ms) {
-    return ridge_solve(&f->sums, &(struct ridge_prior){1, 1, 1, INFINITY}, now_ms, &f->fit);
+    double penalty[RIDGE_DIM_MAX];
+    for (uint32_t i = 0; i < f->c.features; i++)
+        penalty[i] = 1;
+    return ridge_solve(&f->sums, &(struct ridge_prior){penalty, 1, INFINITY}, now_ms, &f->fit);
 }
 
 double familiar_count(const struct familiar *f, const float *state) {

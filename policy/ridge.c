@@ -128,14 +128,14 @@ static bool factor(size_t n, double *l) {
 
 int ridge_solve(const struct ridge *r, const struct ridge_prior *prior, int64_t now_ms,
                 struct ridge_fit *f) {
-    double worth = 1, explained = 0, half_det = 0, *l = f->work;
+    double worth = 1, explained = 0, half = 0, *l = f->work;
     if (r->half_life_ms > 0)
         worth = exp2(-(decay_time(now_ms, r->half_life_ms) - (double)DECAY_EPOCH * r->epoch));
     size_t n = r->dim;
     for (size_t i = 0; i < triangle(n); i++)
         l[i] = worth * r->xx[i];
     for (size_t i = 0; i < n; i++)
-        l[triangle(i) + i] += i ? prior->rest : prior->first;
+        l[triangle(i) + i] += prior->penalty[i];
     if (!factor(n, l))
         return -EDOM;
     f->work = f->chol;
@@ -143,14 +143,14 @@ int ridge_solve(const struct ridge *r, const struct ridge_prior *prior, int64_t 
     const double *row = l;
     for (size_t i = 0; i < n; row += ++i) {
         f->mean[i] = (worth * r->xy[i] - dot(i, row, f->mean)) / row[i];
-        half_det += log(row[i]);
+        half += log(prior->penalty[i]) / 2 - log(row[i]); /* of the ratio of determinants */
     }
     ridge_spread(f, 0, f->mean);
     for (size_t i = 0; i < n; i++)
         explained += f->mean[i] * worth * r->xy[i];
     f->n = worth * r->n;
     double residual = fmax(0, worth * r->yy - explained), square = prior->noise * prior->noise;
-    f->evidence = (log(prior->first) + (double)(n - 1) * log(prior->rest)) / 2 - half_det;
+    f->evidence = half;
     if (isinf(prior->noise_n)) {
         f->noise = prior->noise;
         f->evidence -= residual / (2 * square);

@@ -18,10 +18,10 @@ struct ridge {
     double n, yy, *xy, *xx;
 };
 
-/* What is believed before any sample: θ ~ N(0, noise² · diag(1 / first, 1 / rest ...)), and the
- * variance of the noise is noise² as if seen noise_n times; infinite: it is known. */
+/* What is believed before any sample: θ ~ N(0, noise² · diag(1 / penalty)), and the variance of the
+ * noise is noise² as if seen noise_n times; infinite: it is known. */
 struct ridge_prior {
-    double first, rest; /* penalties of column 0, which may be an intercept, and of others; > 0 */
+    const double *penalty; /* [dim], > 0 */
     double noise, noise_n;
 };
 

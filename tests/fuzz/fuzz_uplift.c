@@ -6,7 +6,7 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
-    struct uplift_config c = uplift_defaults(1, 2);
+    struct uplift_config c = uplift_defaults(UPLIFT_LINEAR, 1, 2);
     autofree(uplift_free) struct uplift *u = NULL;
     struct buf b = {0}, again = {0};
     size_t used = 0;

@@ -39,7 +39,7 @@ static struct world *made(uint64_t seed, double bend) {
 }
 
 static struct uplift *learner(void) {
-    struct uplift_config c = uplift_defaults(COLUMNS, ARMS);
+    struct uplift_config c = uplift_defaults(UPLIFT_LINEAR, COLUMNS, ARMS);
     struct uplift *u = NULL;
     cr_assert_eq(uplift_new(&c, &u), 0);
     return u;
@@ -83,6 +83,9 @@ Test(uplift, finds_who_is_moved_where_outcome_models_are_wrong) {
 Test(uplift, one_effect_for_all_is_what_the_evidence_leaves) {
     autofree(uplift_free) struct uplift *u = learner();
     autofree(free) struct world *w = made(3, 0);
+    for (int i = 0; i < N; i++) /* the first treatment moves all alike as well */
+        if (w->s[i].arm == 1)
+            w->s[i].y += 0.8 * (double)w->x[i][2];
     cr_assert_eq(uplift_fit(u, w->s, N, 2, 1), 0);
     double low = INFINITY, high = -INFINITY, mean, sd;
     for (int i = 0; i < 200; i++) {
@@ -96,20 +99,63 @@ Test(uplift, one_effect_for_all_is_what_the_evidence_leaves) {
     cr_assert_float_eq(mean, 0.3, 4 * sd);
 }
 
-Test(uplift, learns_nothing_of_effects_from_cold_outcome_models) {
+Test(uplift, knows_no_effect_before_it_is_refreshed) {
     autofree(uplift_free) struct uplift *u = learner();
     autofree(free) struct world *w = made(4, 2);
     double mean, sd;
     for (int i = 0; i < 1000; i++)
         cr_assert(uplift_learn(u, &w->s[i]));
+    uplift_effect(u, w->x[0], 1, &mean, &sd);
+    cr_assert(mean == 0 && sd == 0 && uplift_outcome(u, w->x[0], 1) == 0);
     cr_assert_eq(uplift_refresh(u, 0), 0);
     uplift_effect(u, w->x[0], 1, &mean, &sd);
-    cr_assert(mean == 0 && sd == 0);
-    for (int i = 1000; i < 2000; i++)
-        cr_assert(uplift_learn(u, &w->s[i]));
-    cr_assert_eq(uplift_refresh(u, 0), 0);
-    uplift_effect(u, w->x[0], 1, &mean, &sd);
-    cr_assert(mean != 0 && sd > 0);
+    cr_assert(mean != 0 && sd > 0 && uplift_outcome(u, w->x[0], 1) != 0);
+}
+
+/* Log odds linear in x, as a logit link supposes; drawn evenly. */
+Test(uplift, a_logit_link_finds_odds_at_once_and_nearly_so_online) {
+    static const double base[COLUMNS] = {-1.5, 0.8, 0, 0.3}, gain[COLUMNS] = {0.5, 0, -0.6, 0};
+    static const double even[2] = {0.5, 0.5};
+    struct uplift_config c = uplift_defaults(UPLIFT_LOGIT, COLUMNS, 2);
+    autofree(uplift_free) struct uplift *at_once = NULL, *online = NULL;
+    autofree(free) struct world *w = made(7, 0);
+    struct rng r;
+    rng_seed(&r, 8);
+    cr_assert_eq(uplift_new(&c, &at_once), 0);
+    cr_assert_eq(uplift_new(&c, &online), 0);
+    for (int i = 0; i < N; i++) {
+        uint32_t arm = rng_below(&r, 2);
+        double odds = 0;
+        for (int j = 0; j < COLUMNS; j++)
+            odds += w->x[i][j] * (base[j] + (arm ? gain[j] : 0));
+        w->s[i].arm = arm;
+        w->s[i].p = even;
+        w->s[i].y = rng_unit(&r) < 1 / (1 + exp(-odds));
+        cr_assert(uplift_learn(online, &w->s[i]));
+        if (i % 500 == 499)
+            cr_assert_eq(uplift_refresh(online, i), 0);
+    }
+    cr_assert_eq(uplift_fit(at_once, w->s, N, 3, 1), 0);
+    const struct uplift *both[] = {at_once, online};
+    for (int k = 0; k < 2; k++) {
+        double off = 0, size = 0, mean, sd;
+        for (int i = 0; i < N; i++) {
+            double p[2], odds[2] = {0};
+            for (int j = 0; j < COLUMNS; j++) {
+                odds[0] += w->x[i][j] * base[j];
+                odds[1] += w->x[i][j] * (base[j] + gain[j]);
+            }
+            for (int a = 0; a < 2; a++)
+                p[a] = 1 / (1 + exp(-odds[a]));
+            uplift_effect(both[k], w->x[i], 1, &mean, &sd);
+            off += (mean - (p[1] - p[0])) * (mean - (p[1] - p[0])) / N;
+            size += (p[1] - p[0]) * (p[1] - p[0]) / N;
+        }
+        cr_assert_lt(sqrt(off), 0.2 * sqrt(size), "%s: %g of %g", k ? "online" : "at once",
+                     sqrt(off), sqrt(size));
+    }
+    w->s[0].y = 1.5;
+    cr_assert(!uplift_learn(online, &w->s[0]), "no share of one");
 }
 
 Test(uplift, what_makes_no_sense_is_refused) {
@@ -131,7 +177,7 @@ Test(uplift, what_makes_no_sense_is_refused) {
 #undef REFUSED
     cr_assert_eq(uplift_fit(u, &good, 1, 1, 0), -EINVAL);
     struct uplift *none = NULL;
-    struct uplift_config c = uplift_defaults(COLUMNS, 1);
+    struct uplift_config c = uplift_defaults(UPLIFT_LINEAR, COLUMNS, 1);
     cr_assert_eq(uplift_new(&c, &none), -EINVAL);
 }
 
@@ -177,7 +223,7 @@ Test(uplift, parts_learned_apart_are_the_whole) {
 }
 
 Test(uplift, damaged_records_are_refused_and_change_nothing) {
-    struct uplift_config c = uplift_defaults(COLUMNS + 1, ARMS);
+    struct uplift_config c = uplift_defaults(UPLIFT_LINEAR, COLUMNS + 1, ARMS);
     autofree(uplift_free) struct uplift *u = learner(), *other = NULL;
     autofree(free) struct world *w = made(6, 2);
     struct buf rec = {0}, again = {0};
