@@ -50,8 +50,9 @@ struct uplift_sample {
 };
 
 /* Online. Each sample is first told to the corrections, by an outcome model that has not seen it,
- * and then to that model. False, and nothing learned, if something is not finite or out of
- * bounds. */
+ * and then to that model. What early samples told stays a correction of the early model: where
+ * outcomes bend in ways no column shows, let old samples go by half_life_ms. False, and nothing
+ * learned, if something is not finite or out of bounds. */
 bool uplift_learn(struct uplift *u, const struct uplift_sample *s);
 /* All models use what they were told from now on. 0 or -EDOM, see ridge_solve. */
 int uplift_refresh(struct uplift *u, int64_t now_ms);
