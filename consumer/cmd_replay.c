@@ -4,14 +4,14 @@
 #include "consumer/cli.h"
 #include "consumer/clock.h"
 #include "consumer/log.h"
-#include "consumer/replay_report.h"
+#include "consumer/replay_page.h"
 #include "consumer/trial.h"
 
 enum { BATCH_MAX = 1024 };
 
 struct options {
     struct replay_files files;
-    const char *at, *evaluate, *learn_on_test, *positive, *repeats, *json;
+    const char *at, *evaluate, *learn_on_test, *positive, *repeats, *json, *report;
     int64_t batch, epochs;
     bool baselines, ablate;
 };
@@ -103,14 +103,14 @@ struct others {
 };
 
 static int run_parts(struct others *o, const struct trial_setup *s, const struct part_trial *parts,
-                     size_t n) {
+                     size_t n, enum contender_kind kind) {
     int err = 0;
     for (size_t i = 0; i < n && err == 0; i++) {
         struct score *score = &o->scores[o->n_scores];
         err = part_run(s, &parts[i], score);
         if (err == 0) {
             o->n_scores++;
-            o->v[o->n++] = (struct contender){parts[i].name, score};
+            o->v[o->n++] = (struct contender){parts[i].name, kind, score};
         }
     }
     return err;
@@ -123,10 +123,11 @@ static int run_others(struct others *o, const struct options *opt, const struct 
     if (!o->v || !o->scores)
         return -ENOMEM;
     for (int b = 0; b < BASELINES && res->baseline; b++)
-        o->v[o->n++] = (struct contender){baseline_name((enum baseline)b), &res->baseline[b]};
-    int err = opt->baselines ? run_parts(o, s, parts_alone, n_parts_alone) : 0;
-    if (err == 0 && opt->ablate)
-        err = run_parts(o, s, parts_without, n_parts_without);
+        o->v[o->n++] = (struct contender){baseline_name((enum baseline)b), CONTENDER_BASELINE,
+                                          &res->baseline[b]};
+    int err = opt->baselines ? run_parts(o, s, parts_alone, n_parts_alone, CONTENDER_ALONE) : 0;
+    if (err == 0 && (opt->ablate || *opt->report))
+        err = run_parts(o, s, parts_without, n_parts_without, CONTENDER_WITHOUT);
     return err;
 }
 
@@ -140,7 +141,10 @@ static void others_done(struct others *o) {
 static int report(const struct options *o, const struct replay_report *rep) {
     if (strcmp(o->json, "-") != 0)
         replay_report_text(rep, stdout);
-    return *o->json ? write_json(o->json, replay_report_json(rep)) : 0;
+    int err = *o->json ? write_json(o->json, replay_report_json(rep)) : 0;
+    if (err == 0 && *o->report && (err = replay_page_write(rep, o->report)) < 0)
+        fprintf(stderr, "beckon replay: cannot write %s\n", o->report);
+    return err;
 }
 
 static int replay_files(const struct options *o, struct trial_setup *s) {
@@ -178,6 +182,7 @@ int cmd_replay(int argc, char **argv) {
                         .positive = "",
                         .repeats = "",
                         .json = "",
+                        .report = "",
                         .batch = 64,
                         .epochs = 1};
     struct replay_files *f = &o.files;
@@ -218,6 +223,11 @@ int cmd_replay(int argc, char **argv) {
         {"time-unit", FLAG_STR, &f->time_unit, "s|ms|us", "of the time column", 0, 0},
         {"json", FLAG_STR, &o.json, "FILE",
          "the result as JSON too; -: only that, on standard output", 0, 0},
+        {"report", FLAG_STR, &o.report, "FILE.html",
+         "a page with plots: over time, cold to warm, what each part adds (as --ablate), "
+         "popularity "
+         "bias",
+         0, 0},
     };
     const struct usage usage = {
         .synopsis = "replay [FILE…] [--train FILE…] [--test FILE…] [--evaluate every|new|last]",

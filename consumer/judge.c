@@ -141,6 +141,10 @@ void judge_item(struct judge *j, uint32_t item) {
     j->items++;
 }
 
+bool judge_is_item(const struct judge *j, uint32_t item) {
+    return item < j->texts && j->known[item];
+}
+
 uint64_t judge_items(const struct judge *j) {
     return j->items;
 }

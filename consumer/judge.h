@@ -33,6 +33,7 @@ int judge_note(struct judge *j, size_t event, bool counts);
 
 /* An item (text number) that the catalogue has, whether it has events or not. */
 void judge_item(struct judge *j, uint32_t item);
+bool judge_is_item(const struct judge *j, uint32_t item);
 uint64_t judge_items(const struct judge *j); /* of the catalogue or with events that counted */
 
 /* Items (text numbers) of a user's positive events, each once; NULL: none, or not remembered. */

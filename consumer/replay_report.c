@@ -2,9 +2,6 @@
 
 #include <math.h>
 
-enum { RESAMPLES = 1000, SEED = 1 };
-static const double LEVEL = 0.95;
-
 static const struct {
     const char *key;
     enum rank_metric metric;
@@ -34,7 +31,8 @@ static const struct {
 static void print_row(FILE *to, const char *name, const struct replay_report *rep,
                       const struct rankmetrics *m) {
     for (size_t i = 0; i < rep->c->n_k; i++) {
-        struct rank_interval ci = rankmetrics_interval(m, RANK_HIT, i, LEVEL, RESAMPLES, SEED);
+        struct rank_interval ci =
+            rankmetrics_interval(m, RANK_HIT, i, REPORT_LEVEL, REPORT_RESAMPLES, REPORT_SEED);
         fprintf(to, "  %-22s %4u  %8.4f  %.4f-%.4f  %8.4f  %8.4f  %8.4f  %8.4f  %8.2f\n",
                 i ? "" : name, rep->c->k[i], rankmetrics_value(m, RANK_HIT, i), ci.low, ci.high,
                 rankmetrics_value(m, RANK_MRR, i), rankmetrics_value(m, RANK_NDCG, i),
@@ -71,7 +69,8 @@ static void print_ages(FILE *to, const struct replay_report *rep) {
         const struct rankmetrics *m = rep->result.beckon->age[a];
         if (rankmetrics_cases(m) == 0)
             continue;
-        struct rank_interval ci = rankmetrics_interval(m, RANK_HIT, i, LEVEL, RESAMPLES, SEED);
+        struct rank_interval ci =
+            rankmetrics_interval(m, RANK_HIT, i, REPORT_LEVEL, REPORT_RESAMPLES, REPORT_SEED);
         fprintf(to, "  %-22s %4u  %8llu  %8.4f  %.4f-%.4f  %8.4f\n", judge_age_name[a],
                 rep->c->k[i], (unsigned long long)rankmetrics_cases(m),
                 rankmetrics_value(m, RANK_HIT, i), ci.low, ci.high,
@@ -141,8 +140,8 @@ static json_t *intervals_json(const struct replay_report *rep, const struct rank
     for (size_t j = 0; j < ARRAY_LEN(metrics); j++) {
         json_t *by_k = json_object();
         for (size_t i = 0; i < rep->c->n_k; i++) {
-            struct rank_interval ci =
-                rankmetrics_interval(m, metrics[j].metric, i, LEVEL, RESAMPLES, SEED);
+            struct rank_interval ci = rankmetrics_interval(m, metrics[j].metric, i, REPORT_LEVEL,
+                                                           REPORT_RESAMPLES, REPORT_SEED);
             set_at(by_k, rep->c->k[i],
                    json_pack("[o,o]", real_or_null(ci.low), real_or_null(ci.high)));
         }

@@ -5,9 +5,15 @@
 
 #include "consumer/replay_files.h"
 
+/* Of all bootstrap intervals. */
+#define REPORT_LEVEL 0.95
+enum { REPORT_RESAMPLES = 1000, REPORT_SEED = 1 };
+
 /* A recommender and how it did on the same cases. */
+enum contender_kind { CONTENDER_BASELINE, CONTENDER_ALONE, CONTENDER_WITHOUT };
 struct contender {
     const char *name;
+    enum contender_kind kind;
     const struct score *score;
 };
 

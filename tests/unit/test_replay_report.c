@@ -1,0 +1,147 @@
+#include "consumer/replay_page.h"
+
+#include <criterion/criterion.h>
+#include <math.h>
+#include <unistd.h>
+
+#include "consumer/trial.h"
+
+/* A shop in which b always follows a; files as `replay` reads them. */
+static char train[256], test[256];
+
+static int temporary(char path[256]) {
+    const char *base = getenv("TMPDIR");
+    snprintf(path, 256, "%s/replay-XXXXXX", base ? base : "/tmp");
+    return mkstemp(path);
+}
+
+static void write_part(char *path, int first, int n) {
+    FILE *f = fdopen(temporary(path), "w");
+    cr_assert_not_null(f);
+    fprintf(f, "ts_ms,user_id,session_id,type,item_id,value\n");
+    for (int i = 0; i < n; i++)
+        for (int k = 0; k < 2; k++)
+            fprintf(f, "%lld,s%d,s%d,view,i%d,\n", 1400000000000LL + 60000LL * i + 1000 * k,
+                    first + i, first + i, 2 * (i % 5) + k);
+    cr_assert_eq(fclose(f), 0);
+}
+
+static void clean(void) {
+    unlink(train);
+    unlink(test);
+}
+
+/* Everything a report is made of. */
+struct kit {
+    char *train_path[1], *test_path[1];
+    struct flag_list sets;
+    struct replay_files files;
+    struct replay_data data;
+    struct trial_setup s;
+    struct trial t;
+    struct replay_report rep;
+};
+
+static void play(struct kit *k) {
+    write_part(train, 0, 200);
+    write_part(test, 1000, 20);
+    k->train_path[0] = train;
+    k->test_path[0] = test;
+    k->files = (struct replay_files){
+        .train = {k->train_path, 1}, .test = {k->test_path, 1}, .items = "", .time_unit = "ms"};
+    struct config *cfg = NULL;
+    cr_assert_eq(config_load(NULL, NULL, 0, &cfg), 0);
+    cr_assert_eq(replay_data_read(&k->files, cfg, &k->data), 0);
+    config_free(cfg);
+    k->s = (struct trial_setup){.sets = &k->sets,
+                                .files = &k->files,
+                                .data = &k->data,
+                                .c = {.k = {1, 5},
+                                      .n_k = 2,
+                                      .batch = 8,
+                                      .first = k->data.first,
+                                      .evaluate = EVALUATE_LAST,
+                                      .repeats = true,
+                                      .baselines = true,
+                                      .epochs = 1}};
+    cr_assert_eq(trial_run(&k->s, NULL, 0, NULL, &k->t), 0);
+    k->rep = (struct replay_report){.c = &k->t.c,
+                                    .data = &k->data,
+                                    .replay = k->t.replay,
+                                    .catalogue = judge_items(replay_judge(k->t.replay)),
+                                    .seconds = 1,
+                                    .rss_bytes = 1000};
+    replay_result(k->t.replay, &k->rep.result);
+}
+
+static void done(struct kit *k) {
+    trial_done(&k->t);
+    replay_data_done(&k->data);
+    clean();
+}
+
+Test(replay_report, a_part_whose_clock_began_anew_is_moved_behind_the_first) {
+    struct kit k = {0};
+    play(&k);
+    cr_assert_eq(k.data.first, 400);
+    cr_assert(k.data.sessions);
+    cr_assert(k.data.shifted_ms > 0);
+    cr_assert(tape_at(k.data.tape, 400)->time_ms > tape_at(k.data.tape, 399)->time_ms);
+    cr_assert_eq(k.rep.catalogue, 10);
+    done(&k);
+}
+
+Test(replay_report, json_has_the_keys_scripts_read) {
+    struct kit k = {0};
+    play(&k);
+    struct contender other = {baseline_name(BASELINE_SESSION_KNN), CONTENDER_BASELINE,
+                              &k.rep.result.baseline[BASELINE_SESSION_KNN]};
+    k.rep.others = &other;
+    k.rep.n_others = 1;
+    json_t *o = replay_report_json(&k.rep);
+    static const char *const by_k[] = {"hr",        "mrr",  "ndcg",     "recall",
+                                       "precision", "gini", "coverage", "novelty"};
+    for (size_t i = 0; i < ARRAY_LEN(by_k); i++) {
+        json_t *m = json_object_get(o, by_k[i]);
+        cr_assert(json_is_number(json_object_get(m, "1")), "%s", by_k[i]);
+        cr_assert(json_is_number(json_object_get(m, "5")), "%s", by_k[i]);
+    }
+    cr_assert_eq(json_integer_value(json_object_get(o, "cases")), 20);
+    cr_assert_eq(json_real_value(json_object_get(json_object_get(o, "hr"), "5")), 1);
+    cr_assert_eq(json_integer_value(json_object_get(o, "rss_bytes")), 1000);
+    cr_assert_gt(json_real_value(json_object_get(o, "events_per_s")), 0);
+    json_t *ages = json_object_get(o, "by_age");
+    cr_assert_eq(json_integer_value(json_object_get(json_object_get(ages, "1"), "cases")), 20);
+    json_t *knn = json_object_get(json_object_get(o, "baselines"), "session-kNN");
+    cr_assert_eq(json_real_value(json_object_get(json_object_get(knn, "hr"), "5")), 1);
+    json_decref(o);
+    done(&k);
+}
+
+Test(replay_report, the_page_holds_every_plot) {
+    struct kit k = {0};
+    play(&k);
+    struct score without;
+    cr_assert_eq(part_run(&k.s, &parts_without[0], &without), 0);
+    struct contender others[] = {{"<popularity>", CONTENDER_BASELINE, k.rep.result.baseline},
+                                 {parts_without[0].name, CONTENDER_WITHOUT, &without}};
+    k.rep.others = others;
+    k.rep.n_others = 2;
+    char path[256];
+    close(temporary(path));
+    cr_assert_eq(replay_page_write(&k.rep, path), 0);
+    FILE *f = fopen(path, "r");
+    static char text[1 << 20];
+    size_t n = fread(text, 1, sizeof text - 1, f);
+    text[n] = '\0';
+    fclose(f);
+    unlink(path);
+    static const char *const wanted[] = {"Hit rate over time",  "Cold to warm",
+                                         "What each part adds", "Popularity bias",
+                                         "&lt;popularity&gt;",  "</html>"};
+    for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+        cr_assert_not_null(strstr(text, wanted[i]), "%s", wanted[i]);
+    cr_assert_null(strstr(text, "nan"));
+    score_done(&without);
+    done(&k);
+}
