@@ -14,6 +14,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(run, "consume the clickstream: learn, write lists, send triggers")                           \
     X(demo, "all of it in one process, with a simulated shop")                                     \
     X(replay, "the same engine over files: how good are the lists?")                               \
+    X(tune, "search for the configuration with the best lists, by replaying files")                \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
     X(load, "put files into Kafka, or dead letters back")                                          \

@@ -4,77 +4,15 @@
 #include "consumer/cli.h"
 #include "consumer/clock.h"
 #include "consumer/log.h"
+#include "consumer/replay_flags.h"
 #include "consumer/replay_page.h"
 #include "consumer/trial.h"
 
-enum { BATCH_MAX = 1024 };
-
 struct options {
-    struct replay_files files;
-    const char *at, *evaluate, *learn_on_test, *positive, *repeats, *json, *report;
-    int64_t batch, epochs;
+    struct replay_flags flags;
+    const char *json, *report;
     bool baselines, ablate;
 };
-
-/* "5,10,20" → ascending numbers. */
-static int parse_at(const char *text, struct replay_config *c) {
-    for (const char *p = text; *p;) {
-        char *end;
-        long k = strtol(p, &end, 10);
-        if (end == p || k < 1 || k >= TOP_MAX || c->n_k == RANK_KS_MAX ||
-            (c->n_k && c->k[c->n_k - 1] >= (uint32_t)k)) {
-            fprintf(
-                stderr,
-                "beckon replay: --at %s: up to %d ascending numbers from 1 to %d, as in 5,10,20\n",
-                text, RANK_KS_MAX, TOP_MAX - 1);
-            return -EINVAL;
-        }
-        c->k[c->n_k++] = (uint32_t)k;
-        p = *end == ',' ? end + 1 : end;
-    }
-    return c->n_k ? 0 : -EINVAL;
-}
-
-/* Which of these words it is; -EINVAL: none, which is told. */
-static int choose(const char *flag, const char *text, const char *const *words, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        if (strcmp(text, words[i]) == 0)
-            return (int)i;
-    fprintf(stderr, "beckon replay: --%s %s: use ", flag, text);
-    for (size_t i = 0; i < n; i++)
-        fprintf(stderr, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " or ", words[i]);
-    fprintf(stderr, "\n");
-    return -EINVAL;
-}
-
-static int parse_options(const struct options *o, const struct config *cfg,
-                         struct replay_config *c) {
-    static const char *const cases[] = {"every", "new", "last"}, *const no_yes[] = {"no", "yes"};
-    int err = parse_at(o->at, c), word;
-    if (err == 0)
-        err = positive_parse(cfg, o->positive, &c->positive);
-    if (err < 0 || (word = choose("evaluate", o->evaluate, cases, ARRAY_LEN(cases))) < 0)
-        return -EINVAL;
-    c->evaluate = (enum evaluate)word;
-    if ((word = choose("learn-on-test", o->learn_on_test, no_yes, 2)) < 0)
-        return -EINVAL;
-    c->learn_on_test = word;
-    if (*o->repeats && choose("repeats", o->repeats, no_yes, 2) < 0)
-        return -EINVAL;
-    const struct replay_files *f = &o->files;
-    if (f->train.n + f->files.n + f->test.n == 0) {
-        fprintf(stderr, "beckon replay: no file; see `beckon replay --help`\n");
-        return -EINVAL;
-    }
-    if ((!c->learn_on_test || o->epochs > 1) && (!f->train.n || f->files.n + f->test.n == 0)) {
-        fprintf(stderr, "beckon replay: --learn-on-test no and --epochs need --train and --test\n");
-        return -EINVAL;
-    }
-    c->epochs = (uint32_t)o->epochs;
-    c->batch = (size_t)o->batch;
-    c->baselines = o->baselines;
-    return 0;
-}
 
 static int write_json(const char *path, json_t *o) {
     FILE *f = strcmp(path, "-") == 0 ? stdout : fopen(path, "w");
@@ -151,9 +89,7 @@ static int replay_files(const struct options *o, struct trial_setup *s) {
     struct others others = {0};
     struct trial t;
     int64_t start = clock_mono_us();
-    s->c.first = s->data->first;
-    s->c.repeats = *o->repeats ? strcmp(o->repeats, "yes") == 0
-                               : s->data->sessions && s->c.evaluate != EVALUATE_NEW;
+    replay_flags_data(&o->flags, s->data, &s->c);
     int err = trial_run(s, NULL, 0, "replaying", &t);
     if (err == 0) {
         struct replay_report rep = {.c = &t.c,
@@ -174,53 +110,26 @@ static int replay_files(const struct options *o, struct trial_setup *s) {
     return err;
 }
 
+/* What must be given together. */
+static int check_files(const struct replay_flags *f) {
+    bool two = f->files.train.n && f->files.files.n + f->files.test.n;
+    if (two || (strcmp(f->learn_on_test, "no") != 0 && f->epochs == 1))
+        return 0;
+    fprintf(stderr, "beckon replay: --learn-on-test no and --epochs need --train and --test\n");
+    return -EINVAL;
+}
+
 int cmd_replay(int argc, char **argv) {
-    struct options o = {.files = {.items = "", .time_unit = "ms"},
-                        .at = "5,10,20",
-                        .evaluate = "every",
-                        .learn_on_test = "yes",
-                        .positive = "",
-                        .repeats = "",
-                        .json = "",
-                        .report = "",
-                        .batch = 64,
-                        .epochs = 1};
-    struct replay_files *f = &o.files;
-    const struct flag flags[] = {
+    struct options o = {.flags = REPLAY_FLAGS_DEFAULT, .json = "", .report = ""};
+    struct replay_files *f = &o.flags.files;
+    const struct flag own[] = {
         {"train", FLAG_LIST, &f->train, "FILE", "learned, not judged, if anything else is", 0, 0},
         {"test", FLAG_LIST, &f->test, "FILE", "judged; comes after all others", 0, 0},
-        {"items", FLAG_STR, &f->items, "FILE", "the catalogue", 0, 0},
-        {"at", FLAG_STR, &o.at, "K,K,…", "list lengths to judge by", 0, 0},
-        {"evaluate", FLAG_STR, &o.evaluate, "every|new|last",
-         "cases: every event on an item but the first of its session (of its user, where there are "
-         "no sessions); only items new to the user; only the last event of each session or user",
-         0, 0},
-        {"learn-on-test", FLAG_STR, &o.learn_on_test, "yes|no",
-         "whether what users share is learned on in the judged part; a user's own history goes on "
-         "in any case",
-         0, 0},
-        {"positive", FLAG_STR, &o.positive, "TYPE>=N|…",
-         "which events count as a yes: 'rating>=5', 'purchase', 'click|view'; at first all whose "
-         "type has a weight",
-         0, 0},
-        {"repeats", FLAG_STR, &o.repeats, "yes|no",
-         "whether lists may hold what the user had before; at first yes where there are sessions, "
-         "no for `new`",
-         0, 0},
-        {"epochs", FLAG_INT, &o.epochs, "N",
-         "passes over --train; from the second on only embeddings are learned", 1, 1000},
         {"baselines", FLAG_BOOL, &o.baselines, NULL,
          "textbook recommenders beside it, on the same cases: popularity, recent popularity, "
          "item-kNN, session-kNN (V-SKNN); then each of the engine's parts alone",
          0, 0},
         {"ablate", FLAG_BOOL, &o.ablate, NULL, "then the engine without each of its parts", 0, 0},
-        {"batch", FLAG_INT, &o.batch, "N",
-         "events ranked side by side; 1: each with all before it learned", 1, BATCH_MAX},
-        {"limit", FLAG_INT, &f->limit, "N", "stop after so many events; 0: all", 0, 1e15},
-        {"map", FLAG_LIST, &f->maps, "COLUMN=FIELD", "as for `beckon load`", 0, 0},
-        {"type-map", FLAG_LIST, &f->type_maps, "VALUE=TYPE", "as for `beckon load`", 0, 0},
-        {"set", FLAG_LIST, &f->sets, "FIELD=VALUE", "as for `beckon load`", 0, 0},
-        {"time-unit", FLAG_STR, &f->time_unit, "s|ms|us", "of the time column", 0, 0},
         {"json", FLAG_STR, &o.json, "FILE",
          "the result as JSON too; -: only that, on standard output", 0, 0},
         {"report", FLAG_STR, &o.report, "FILE.html",
@@ -229,6 +138,9 @@ int cmd_replay(int argc, char **argv) {
          "bias",
          0, 0},
     };
+    struct flag flags[ARRAY_LEN(own) + REPLAY_FLAGS];
+    memcpy(flags, own, sizeof own);
+    replay_flags_rows(&o.flags, flags + ARRAY_LEN(own));
     const struct usage usage = {
         .synopsis = "replay [FILE…] [--train FILE…] [--test FILE…] [--evaluate every|new|last]",
         .text =
@@ -263,8 +175,11 @@ int cmd_replay(int argc, char **argv) {
     err = err == -ENOMEM ? err : err < 0 ? -EINVAL : 0;
     if (err == 0) {
         log_set_level((enum log_level)cfg->app_log_level);
-        err = parse_options(&o, cfg, &s.c);
+        err = replay_flags_parse(&o.flags, "replay", cfg, &s.c);
+        s.c.baselines = o.baselines;
     }
+    if (err == 0)
+        err = check_files(&o.flags);
     if (err == 0)
         err = replay_data_read(f, cfg, &data);
     if (err == 0)
@@ -272,9 +187,7 @@ int cmd_replay(int argc, char **argv) {
     if (err < 0 && err != -EINVAL)
         fprintf(stderr, "beckon replay: %s\n", strerror(-err));
     replay_data_done(&data);
-    struct flag_list *lists[] = {&f->files, &f->train, &f->test, &f->maps, &f->type_maps, &f->sets};
-    for (size_t i = 0; i < ARRAY_LEN(lists); i++)
-        flag_list_clear(lists[i]);
+    replay_flags_clear(&o.flags);
     cli_free_overrides(&sets);
     return err == 0 ? EXIT_DONE : err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
 }

@@ -13,7 +13,7 @@ struct judge {
     const struct config *cfg;
     const struct positive *positive;
     const struct tape *tape;
-    size_t first;
+    size_t first, end;
     enum evaluate evaluate;
     uint32_t texts; /* arrays below have one entry per text of the tape */
     uint32_t *user_events, *session_events;
@@ -39,7 +39,7 @@ bool judge_positive(const struct judge *j, size_t event) {
 
 /* Marks each owner's last case. */
 static int find_last(struct judge *j) {
-    size_t n = tape_n(j->tape);
+    size_t n = j->end;
     size_t *user = calloc(j->texts, sizeof *user), *session = calloc(j->texts, sizeof *session);
     j->last = calloc(n / 64 + 1, sizeof *j->last);
     if (user && session && j->last) {
@@ -61,7 +61,7 @@ static int find_last(struct judge *j) {
 }
 
 int judge_new(const struct config *cfg, const struct positive *p, const struct tape *t,
-              size_t first, enum evaluate evaluate, bool remember, struct judge **ret) {
+              size_t first, size_t end, enum evaluate evaluate, bool remember, struct judge **ret) {
     autofree(judge_free) struct judge *j = calloc(1, sizeof *j);
     if (!j)
         return -ENOMEM;
@@ -69,6 +69,7 @@ int judge_new(const struct config *cfg, const struct positive *p, const struct t
                         .positive = p,
                         .tape = t,
                         .first = first,
+                        .end = end,
                         .evaluate = evaluate,
                         .texts = tape_texts(t),
                         .begin_ms = INT64_MAX,
@@ -82,7 +83,7 @@ int judge_new(const struct config *cfg, const struct positive *p, const struct t
     if (!j->user_events || !j->session_events || !j->popularity || !j->known ||
         ((remember || evaluate == EVALUATE_NEW) && !j->seen))
         return -ENOMEM;
-    for (size_t i = first; i < tape_n(t); i++) {
+    for (size_t i = first; i < end; i++) {
         j->begin_ms = MIN(j->begin_ms, tape_at(t, i)->time_ms);
         j->end_ms = MAX(j->end_ms, tape_at(t, i)->time_ms);
     }

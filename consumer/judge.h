@@ -6,8 +6,8 @@
 #include "consumer/tape.h"
 #include "model/rankmetrics.h"
 
-/* Only positive events with an item are cases, and only from `first` of the tape on. Whose they
- * are: the session's where there is one, else the user's.
+/* Only positive events with an item are cases, and only those of [first, end). Whose they are: the
+ * session's where there is one, else the user's.
  *   every  all but the very first event of its owner
  *   new    those on items that the user had no positive event with yet; an unknown user's first
  *          event is one (Vinagre, Jorge and Gama 2014)
@@ -22,7 +22,7 @@ struct judge;
 /* `cfg`, `p` and `t` are borrowed; `t` must be complete. `remember`: keep what users have seen
  * (for judge_seen; `new` does in any case). */
 int judge_new(const struct config *cfg, const struct positive *p, const struct tape *t,
-              size_t first, enum evaluate evaluate, bool remember, struct judge **ret);
+              size_t first, size_t end, enum evaluate evaluate, bool remember, struct judge **ret);
 void judge_free(struct judge *j);
 DEFINE_CLEANUP(struct judge, judge_free)
 

@@ -192,7 +192,7 @@ static int play(struct replay *r, size_t event, bool judged) {
 static int again(struct replay *r) {
     struct model *m = r->world->model;
     int64_t start = clock_mono_us();
-    for (size_t i = 0; i < r->c.first; i++) {
+    for (size_t i = r->c.begin; i < r->c.first; i++) {
         struct event e;
         tape_event(r->tape, i, r->id[0], &e);
         struct user *u = shard_find(r->lane->users, e.user);
@@ -216,7 +216,7 @@ static int by_round(const void *a, const void *b, void *round_of) {
  * so that many can be ranked side by side. Users come in blocks of a batch, by their first
  * event. */
 static int deal(struct replay *r) {
-    size_t n = tape_n(r->tape);
+    size_t n = r->c.end;
     uint32_t texts = tape_texts(r->tape), users = 0;
     uint32_t *number = calloc(texts, sizeof *number), *count = calloc(texts, sizeof *count);
     size_t *round = calloc(n + 1, sizeof *round);
@@ -240,10 +240,10 @@ static int deal(struct replay *r) {
 }
 
 int replay_run(struct replay *r, struct progress *p) {
-    size_t n = tape_n(r->tape);
+    size_t begin = r->c.begin, end = r->c.end;
     int err = 0;
-    for (size_t i = 0; i < n && err == 0; i++) {
-        if (i == r->c.first && i > 0) {
+    for (size_t i = begin; i < end && err == 0; i++) {
+        if (i == r->c.first && i > begin) {
             err = flush(r);
             for (uint32_t epoch = 1; epoch < r->c.epochs && err == 0; epoch++)
                 err = again(r);
@@ -255,12 +255,12 @@ int replay_run(struct replay *r, struct progress *p) {
         if (err == 0)
             err = play(r, r->order ? r->order[i - r->c.first] : i, i >= r->c.first);
         if (p && i % SHOW_EVERY == 0)
-            progress_show(p, i, i, NULL);
+            progress_show(p, i - begin, i - begin, NULL);
     }
     if (err == 0)
         err = flush(r);
     if (p)
-        progress_done(p, n);
+        progress_done(p, end - begin);
     return err;
 }
 
@@ -323,6 +323,7 @@ int replay_new(const struct replay_config *c, const struct tape *t, struct polic
     if (!r)
         return -ENOMEM;
     r->c = *c;
+    r->c.end = c->end ? c->end : tape_n(t);
     r->tape = t;
     r->batch = 1;
     r->sink = (struct sink){.ctx = r, .dead = on_dead, .decision = on_decision};
@@ -330,7 +331,7 @@ int replay_new(const struct replay_config *c, const struct tape *t, struct polic
         return -ENOMEM;
     int err = world_new(c->cfg, TAKE(set), 0, &r->world);
     if (err == 0)
-        err = judge_new(c->cfg, &r->c.positive, t, c->first, c->evaluate, !c->repeats, &r->judge);
+        err = judge_new(c->cfg, &r->c.positive, t, c->first, r->c.end, c->evaluate, !c->repeats, &r->judge);
     if (err == 0)
         err = score_init(&r->beckon, c->k, c->n_k);
     if (err == 0 && c->baselines)

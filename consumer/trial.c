@@ -17,8 +17,8 @@ const struct part_trial parts_without[] = {
 };
 const size_t n_parts_alone = ARRAY_LEN(parts_alone), n_parts_without = ARRAY_LEN(parts_without);
 
-static int configure(const struct trial_setup *s, const char *const *sets, size_t n_sets,
-                     struct config **ret) {
+int trial_config(const struct trial_setup *s, const char *const *sets, size_t n_sets,
+                 struct config **ret) {
     char **all = calloc(s->sets->n + n_sets + 1, sizeof *all);
     if (!all)
         return -ENOMEM;
@@ -33,10 +33,12 @@ static int configure(const struct trial_setup *s, const char *const *sets, size_
 
 int trial_run(const struct trial_setup *s, const char *const *sets, size_t n_sets, const char *what,
               struct trial *ret) {
-    struct progress p = {.what = what, .total = tape_n(s->data->tape), .unit = "events"};
+    struct progress p = {.what = what,
+                         .total = (s->c.end ? s->c.end : tape_n(s->data->tape)) - s->c.begin,
+                         .unit = "events"};
     struct policy_set *policies = NULL;
     *ret = (struct trial){.c = s->c};
-    int err = configure(s, sets, n_sets, &ret->cfg);
+    int err = trial_config(s, sets, n_sets, &ret->cfg);
     if (err < 0)
         return err;
     ret->c.cfg = ret->cfg;

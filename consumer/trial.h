@@ -19,6 +19,10 @@ struct trial {
     struct replay *replay;
 };
 
+/* The common configuration with `sets` over it. 0, -EINVAL (faults are told), -ENOMEM. */
+int trial_config(const struct trial_setup *s, const char *const *sets, size_t n_sets,
+                 struct config **ret);
+
 /* Plays the data under the common configuration with `sets` over it, showing its progress as
  * `what` (NULL: not). 0, or -errno (faults of the configuration are told, -EINVAL). `ret` is to
  * be freed in either case. */
