@@ -1,6 +1,6 @@
 #include "consumer/replay_files.h"
 
-enum { SHOW_EVERY = 4096, PART_PAUSE_MS = 60000 };
+enum { SHOW_EVERY = 4096, PART_PAUSE_MS = 60000, SESSION_PAUSE_MS = 30 * 60000 };
 
 static int read_events(const char *path, struct field_map *map, const struct config *cfg,
                        int64_t limit, struct replay_data *d) {
@@ -47,6 +47,53 @@ static int put_in_order(struct replay_data *d, size_t from) {
     if (late > 0)
         d->late += (uint64_t)late;
     return late < 0 ? (int)late : 0;
+}
+
+static bool sessions_only(const struct tape *t) {
+    for (size_t i = 0; i < tape_n(t); i++)
+        if (tape_at(t, i)->user != tape_at(t, i)->session)
+            return false;
+    return true;
+}
+
+/* The number of another text for an id that means something else now. */
+static uint32_t other_name(struct tape *t, uint32_t id) {
+    struct buf b = {0};
+    struct str s = tape_text(t, id);
+    buf_put(&b, s.p, s.n);
+    buf_put(&b, " (2)", 4);
+    uint32_t ret = b.failed ? 0 : tape_intern(t, (struct str){(const char *)b.p, b.n});
+    buf_free(&b);
+    return ret;
+}
+
+/* Tells sessions of the judged part from those of the first that have their ids. */
+static int tell_apart(struct replay_data *d) {
+    struct tape *t = d->tape;
+    uint32_t texts = tape_texts(t);
+    if (d->first == 0 || !sessions_only(t))
+        return 0;
+    int64_t *last = calloc(texts, sizeof *last);  /* event of an id in the first part */
+    uint32_t *name = calloc(texts, sizeof *name); /* of an id in the judged part */
+    int err = last && name ? 0 : -ENOMEM;
+    for (size_t i = 0; i < d->first && err == 0; i++)
+        last[tape_at(t, i)->user] = tape_at(t, i)->time_ms;
+    for (size_t i = d->first; i < tape_n(t) && err == 0; i++) {
+        const struct taped *e = tape_at(t, i);
+        uint32_t id = e->user;
+        if (name[id] == 0 && last[id] && e->time_ms - last[id] > SESSION_PAUSE_MS) {
+            name[id] = other_name(t, id);
+            err = name[id] ? 0 : -ENOMEM;
+            d->renamed++;
+        } else if (name[id] == 0) {
+            name[id] = id;
+        }
+        if (err == 0)
+            tape_rename(t, i, name[id], name[id]);
+    }
+    free(last);
+    free(name);
+    return err;
 }
 
 /* Walks the catalogue; each(ctx, info) for every usable record. */
@@ -110,7 +157,8 @@ int replay_data_read(const struct replay_files *f, const struct config *cfg,
             tape_shift(ret->tape, first, ret->shifted_ms);
         }
     }
-    return each_item(f, cfg, note_item, ret->tape);
+    err = tell_apart(ret);
+    return err == 0 ? each_item(f, cfg, note_item, ret->tape) : err;
 }
 
 void replay_data_done(struct replay_data *d) {

@@ -20,12 +20,14 @@ struct replay_data {
     uint64_t read, broken, refused[DEAD_COUNT];
     uint64_t late;      /* rows that stood before an earlier one of their part */
     int64_t shifted_ms; /* by which the judged part was moved */
+    uint64_t renamed;   /* its sessions that had ids of other ones */
 };
 
 /* Reads all events. Each part (what is only learned, what is judged) is put in order of time. Where
  * all of the second lies before the end of the first, its clock began anew, as it does in data sets
- * whose times are made up: it is moved behind. Files that cannot be opened are told of. 0 or
- * -errno; `ret` is to be freed in either case. */
+ * whose times are made up: it is moved behind. Where users are known for a session only (each row's
+ * user is its session), an id that comes again after a session's pause is another session. Files
+ * that cannot be opened are told of. 0 or -errno; `ret` is to be freed in either case. */
 int replay_data_read(const struct replay_files *f, const struct config *cfg,
                      struct replay_data *ret);
 void replay_data_done(struct replay_data *d); /* accepts a zeroed one */

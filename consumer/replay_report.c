@@ -56,6 +56,9 @@ static void print_input(FILE *to, const struct replay_report *rep) {
     if (d->late)
         fprintf(to, "  put in order of time: %llu rows stood before an earlier one\n",
                 (unsigned long long)d->late);
+    if (d->renamed)
+        fprintf(to, "  sessions of the judged part that had ids of others: %llu\n",
+                (unsigned long long)d->renamed);
     if (d->shifted_ms)
         fprintf(to, "  the judged part's clock began anew: moved by %.1f days\n",
                 (double)d->shifted_ms / 86400000);

@@ -170,6 +170,11 @@ int64_t tape_sort(struct tape *t, size_t from) {
     return late;
 }
 
+void tape_rename(struct tape *t, size_t i, uint32_t user, uint32_t session) {
+    t->e[i].user = user;
+    t->e[i].session = session;
+}
+
 void tape_shift(struct tape *t, size_t from, int64_t ms) {
     for (size_t i = from; i < t->n; i++)
         t->e[i].time_ms += ms;

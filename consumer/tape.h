@@ -34,6 +34,8 @@ uint32_t tape_texts(const struct tape *t); /* one more than the largest number *
 /* Puts events [from, n) in order of time, those of one time as they came. Returns how many stood
  * before an earlier one. -ENOMEM. */
 int64_t tape_sort(struct tape *t, size_t from);
+/* Gives the i-th event another user and session. */
+void tape_rename(struct tape *t, size_t i, uint32_t user, uint32_t session);
 void tape_shift(struct tape *t, size_t from, int64_t ms); /* moves [from, n) by so much time */
 
 /* The i-th event; its texts are the tape's, its id is written into `id`: 16 hexadecimal digits

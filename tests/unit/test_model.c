@@ -490,3 +490,61 @@ Test(model, one_pass_of_bpr_beats_popularity_on_latent_tastes) {
     learner_free(l);
     model_free(m);
 }
+
+Test(model, what_is_frozen_only_takes_events_into_histories) {
+    struct model_config c = small();
+    struct learner *l;
+    struct model *m = made(&c, &l);
+    struct user *u = person_new(m, "u"), *v = person_new(m, "v");
+    for (int i = 0; i < 5; i++) {
+        learn(l, u, "a", EV_VIEW, 1000 + 2 * i);
+        learn(l, u, "b", EV_VIEW, 1001 + 2 * i);
+    }
+    struct list before, after;
+    model_similar(l, model_item_find(m, STR("a")), 5, &before);
+    float popularity = trend_value(m->trend, model_item_find(m, STR("a")), 2000);
+    float emb[DIM_MAX];
+    memcpy(emb, v->emb, c.dim * sizeof *emb);
+    learner_freeze(l, true);
+    cr_assert(learner_frozen(l));
+    learn(l, v, "a", EV_VIEW, 2000);
+    learn(l, v, "b", EV_VIEW, 2001);
+    model_similar(l, model_item_find(m, STR("a")), 5, &after);
+    cr_assert_eq(before.n, after.n);
+    cr_assert_eq(before.e[0].score, after.e[0].score);
+    cr_assert_eq(trend_value(m->trend, model_item_find(m, STR("a")), 2000), popularity);
+    cr_assert_eq(memcmp(emb, v->emb, c.dim * sizeof *emb), 0);
+    struct recent_item recent[4];
+    cr_assert_eq(profile_recent(&v->prof, recent, 4), 2);
+    cr_assert_eq(recent[0].item, model_item_find(m, STR("b")));
+    learner_freeze(l, false);
+    learn(l, v, "a", EV_VIEW, 3000);
+    cr_assert_neq(memcmp(emb, v->emb, c.dim * sizeof *emb), 0);
+    person_free(u);
+    person_free(v);
+    learner_free(l);
+    model_free(m);
+}
+
+Test(model, learning_again_moves_embeddings_and_counts_nothing) {
+    struct model_config c = small();
+    struct learner *l;
+    struct model *m = made(&c, &l);
+    struct user *u = person_new(m, "u");
+    learn(l, u, "a", EV_VIEW, 1000);
+    learn(l, u, "b", EV_VIEW, 2000);
+    struct event e = event_of(u, "b", EV_VIEW, 2000);
+    uint32_t row = model_item_find(m, e.item), events = u->prof.events;
+    float emb[DIM_MAX], popularity = trend_value(m->trend, row, 2000);
+    memcpy(emb, u->emb, c.dim * sizeof *emb);
+    model_learn_again(l, u, &e, row);
+    cr_assert_neq(memcmp(emb, u->emb, c.dim * sizeof *emb), 0);
+    cr_assert_eq(trend_value(m->trend, row, 2000), popularity);
+    cr_assert_eq(u->prof.events, events);
+    memcpy(emb, u->emb, c.dim * sizeof *emb);
+    model_learn_again(l, u, &e, ROW_NONE);
+    cr_assert_eq(memcmp(emb, u->emb, c.dim * sizeof *emb), 0);
+    person_free(u);
+    learner_free(l);
+    model_free(m);
+}

@@ -42,9 +42,9 @@ struct kit {
     struct replay_report rep;
 };
 
-static void play(struct kit *k) {
+static void play_from(struct kit *k, int first) {
     write_part(train, 0, 200);
-    write_part(test, 1000, 20);
+    write_part(test, first, 20);
     k->train_path[0] = train;
     k->test_path[0] = test;
     k->files = (struct replay_files){
@@ -74,6 +74,10 @@ static void play(struct kit *k) {
     replay_result(k->t.replay, &k->rep.result);
 }
 
+static void play(struct kit *k) {
+    play_from(k, 1000);
+}
+
 static void done(struct kit *k) {
     trial_done(&k->t);
     replay_data_done(&k->data);
@@ -88,6 +92,22 @@ Test(replay_report, a_part_whose_clock_began_anew_is_moved_behind_the_first) {
     cr_assert(k.data.shifted_ms > 0);
     cr_assert(tape_at(k.data.tape, 400)->time_ms > tape_at(k.data.tape, 399)->time_ms);
     cr_assert_eq(k.rep.catalogue, 10);
+    done(&k);
+}
+
+Test(replay_report, ids_that_begin_anew_are_other_sessions) {
+    struct kit k = {0};
+    play_from(&k, 100); /* as the train part's from s100 on, but the last of those is long over */
+    cr_assert_eq(k.data.renamed, 20);
+    struct str id = tape_text(k.data.tape, tape_at(k.data.tape, 400)->session);
+    cr_assert(str_eq(id, STR("s100 (2)")));
+    cr_assert_eq(rankmetrics_cases(k.rep.result.beckon->age[1]), 20);
+    done(&k);
+
+    k = (struct kit){0};
+    play_from(&k, 185); /* s185 to s199 ended less than half an hour before */
+    cr_assert_eq(k.data.renamed, 0);
+    cr_assert_eq(rankmetrics_cases(k.rep.result.beckon->age[1]), 5);
     done(&k);
 }
 
