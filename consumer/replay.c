@@ -331,7 +331,8 @@ int replay_new(const struct replay_config *c, const struct tape *t, struct polic
         return -ENOMEM;
     int err = world_new(c->cfg, TAKE(set), 0, &r->world);
     if (err == 0)
-        err = judge_new(c->cfg, &r->c.positive, t, c->first, r->c.end, c->evaluate, !c->repeats, &r->judge);
+        err = judge_new(c->cfg, &r->c.positive, t, c->first, r->c.end, c->evaluate, !c->repeats,
+                        &r->judge);
     if (err == 0)
         err = score_init(&r->beckon, c->k, c->n_k);
     if (err == 0 && c->baselines)

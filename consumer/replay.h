@@ -13,8 +13,8 @@ struct replay_config {
     const struct config *cfg;
     uint32_t k[RANK_KS_MAX]; /* list lengths judged, ascending */
     size_t n_k;
-    size_t batch; /* events ranked side by side; a user's next event always starts a new one */
-    size_t first; /* events before it are learned, not judged; 0: all are both */
+    size_t batch;      /* events ranked side by side; a user's next event always starts a new one */
+    size_t first;      /* events before it are learned, not judged; 0: all are both */
     size_t begin, end; /* events of the tape that are played; end 0: to its end */
     enum evaluate evaluate;
     struct positive positive;
