@@ -138,9 +138,9 @@ static int judge_batch(struct replay *r) {
         }
     if (!n)
         return 0;
-    int64_t start = clock_mono_us();
+    int64_t start = clock_cpu_us();
     worker_preview(r->worker, r->cases, n, r->lists);
-    r->engine_us += clock_mono_us() - start;
+    r->engine_us += clock_cpu_us() - start;
     int err = 0;
     for (size_t i = 0; i < n && err == 0; i++) {
         uint32_t items[TOP_MAX], place;
@@ -161,10 +161,10 @@ static bool frozen(const struct replay *r) {
 
 static int flush(struct replay *r) {
     int err = judge_batch(r);
-    int64_t start = clock_mono_us();
+    int64_t start = clock_cpu_us();
     if (err == 0)
         err = worker_step(r->worker, r->in, r->n, r->n ? r->in[r->n - 1].ev.time_ms : 0);
-    r->engine_us += clock_mono_us() - start;
+    r->engine_us += clock_cpu_us() - start;
     for (size_t i = 0; i < r->n && err == 0; i++)
         err = note(r, r->event[i], !frozen(r));
     r->result.events += r->n;
@@ -191,7 +191,7 @@ static int play(struct replay *r, size_t event, bool judged) {
 /* Another pass over what was learned: its embedding steps alone. */
 static int again(struct replay *r) {
     struct model *m = r->world->model;
-    int64_t start = clock_mono_us();
+    int64_t start = clock_cpu_us();
     for (size_t i = r->c.begin; i < r->c.first; i++) {
         struct event e;
         tape_event(r->tape, i, r->id[0], &e);
@@ -201,7 +201,7 @@ static int again(struct replay *r) {
         if (i % MAINTAIN_EVERY == 0)
             model_maintain(m, r->lane->stream_ms);
     }
-    r->engine_us += clock_mono_us() - start;
+    r->engine_us += clock_cpu_us() - start;
     return 0;
 }
 

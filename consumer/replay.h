@@ -26,7 +26,7 @@ struct replay_config {
 
 struct replay_result {
     uint64_t events, refused[DEAD_COUNT], floods, bots;
-    double engine_s;                       /* time spent ranking and learning */
+    double engine_s;                       /* processor time spent ranking and learning */
     const struct score *beckon, *baseline; /* the replay's; BASELINES of them, or NULL */
     uint64_t items, users;
     uint64_t decided[POLICY_CAMPAIGNS_MAX][PR_COUNT];

@@ -41,7 +41,7 @@ static void tiles(struct page *p, const struct replay_report *rep) {
         {.value = mrr, .name = "mean reciprocal rank"},
         {.value = ndcg, .name = "NDCG"},
         {.value = cases, .name = "cases"},
-        {.value = speed, .name = "events a second in the engine"},
+        {.value = speed, .name = "events a second and core, in the engine"},
         {.value = memory, .name = "peak memory"},
     };
     page_tiles(p, t, ARRAY_LEN(t));

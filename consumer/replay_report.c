@@ -97,7 +97,8 @@ static void print_campaigns(FILE *to, const struct replay_report *rep) {
 void replay_report_text(const struct replay_report *rep, FILE *to) {
     const struct replay_result *res = &rep->result;
     fprintf(to,
-            "events %llu, in the engine %.1f s (%.0f/s), in all %.1f s   cases %llu   users %llu   "
+            "events %llu, in the engine %.1f s of one core (%.0f/s), in all %.1f s   cases %llu   "
+            "users %llu   "
             "items %llu   peak memory %.0f MB\n",
             (unsigned long long)res->events, res->engine_s, (double)res->events / res->engine_s,
             rep->seconds, (unsigned long long)rankmetrics_cases(res->beckon->all),

@@ -30,7 +30,7 @@ struct replay_report {
 };
 
 void replay_report_text(const struct replay_report *rep, FILE *to);
-/* Keys cases, hr, mrr, ndcg, recall, precision, coverage, events_per_s (in the engine alone),
- * rss_bytes, each metric a map from list length to value; gini, novelty, intervals, by_age and
- * others beside. NULL: out of memory. */
+/* Keys cases, hr, mrr, ndcg, recall, precision, coverage, events_per_s (in the engine alone, by
+ * processor time), rss_bytes, each metric a map from list length to value; gini, novelty,
+ * intervals, by_age and others beside. NULL: out of memory. */
 json_t *replay_report_json(const struct replay_report *rep);

@@ -3,6 +3,8 @@
 #include <math.h>
 
 enum { NEIGHBOURS = 100, SAMPLE = 1000, HOUR_MS = 3600 * 1000 };
+/* Sums that are equal but for the order of their terms are ties. */
+#define SAME (1 - 1e-9)
 /* Weights of events grow by the hour until all are scaled back. */
 #define SCALE_BACK 0x1p500
 
@@ -51,7 +53,8 @@ struct baselines {
     /* Scratch per item. A mark says whether the entry is of this question. */
     double *score;
     uint32_t *mark, *out_mark, *weight_mark;
-    float *weight;
+    uint32_t
+        *weight;    /* of an owner's item: its place, in whole numbers, so that equals are equal */
     uint32_t *step; /* distance of an owner's item from his newest */
     uint32_t *touched, n_touched;
     uint32_t question;
@@ -297,7 +300,7 @@ static int rank_popular(struct baselines *b, struct popularity *p, size_t n_out,
     for (uint32_t i = 0; i < p->n_top; i++) {
         if (b->out_mark[p->top[i].item] == b->question)
             continue;
-        place += p->top[i].score >= goal;
+        place += p->top[i].score >= SAME * goal;
         if (ret->n < n)
             ret->items[ret->n++] = p->top[i].item;
     }
@@ -338,7 +341,7 @@ static uint32_t weigh(struct baselines *b, const struct owner *o) {
         uint32_t item = o->item[i];
         distinct += b->weight_mark[item] != b->question;
         b->weight_mark[item] = b->question;
-        b->weight[item] = (float)(i + 1) / (float)o->n;
+        b->weight[item] = i + 1;
         b->step[item] = o->n - i;
     }
     return distinct;
@@ -349,16 +352,18 @@ struct neighbour {
     uint32_t owner, step;
 };
 
-static struct neighbour compare(const struct baselines *b, uint32_t owner, uint32_t distinct) {
+static struct neighbour compare(const struct baselines *b, uint32_t owner, double weights) {
     const struct owner *o = &b->owners[owner];
     struct neighbour ret = {.owner = owner, .step = UINT32_MAX};
+    uint64_t sum = 0;
     for (uint32_t i = 0; i < o->learned; i++) {
         uint32_t item = o->item[i];
         if (b->weight_mark[item] != b->question || has(o->item, i, item))
             continue;
-        ret.similarity += (double)b->weight[item] / distinct;
+        sum += b->weight[item];
         ret.step = MIN(ret.step, b->step[item]);
     }
+    ret.similarity = (double)sum / weights;
     return ret;
 }
 
@@ -391,7 +396,7 @@ static void score_sessions(struct baselines *b, uint32_t owner) {
             continue;
         b->owner_mark[other] = b->question;
         taken++;
-        struct neighbour s = compare(b, other, distinct);
+        struct neighbour s = compare(b, other, (double)o->n * distinct);
         if (n == NEIGHBOURS && !(s.similarity > best[n - 1].similarity))
             continue;
         uint32_t i = n < NEIGHBOURS ? n++ : n - 1;
@@ -416,7 +421,7 @@ static void rank_scored(struct baselines *b, uint32_t target, uint32_t n, struct
         uint32_t item = b->touched[i];
         if (b->out_mark[item] == b->question)
             continue;
-        place += b->score[item] >= goal;
+        place += b->score[item] >= SAME * goal;
         offer(top, &n_top, n, (struct scored){item, b->score[item]});
     }
     for (; ret->n < n_top; ret->n++)
