@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "policy/stats.h"
+
 enum { UNITS_MAX = 16384 };
 
 const char *ope_estimator_name(enum ope_estimator e) {
@@ -74,29 +76,12 @@ static void unit_add(struct unit *u, const struct ope_round *r, const struct ope
     u->count++;
 }
 
-static int compare(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
-/* The share q of sorted v[n], between its neighbours. */
-static double quantile(const double *v, size_t n, double q) {
-    double at = q * (double)(n - 1);
-    size_t i = (size_t)at;
-    return i + 1 < n ? v[i] + (at - (double)i) * (v[i + 1] - v[i]) : v[n - 1];
-}
-
 static void intervals(struct ope_estimate *e, double *values, double *t, size_t n, double level) {
-    double low = (1 - level) / 2, high = 1 - low;
-    e->low = e->high = e->boot_low = e->boot_high = NAN;
-    if (n == 0)
-        return;
-    qsort(values, n, sizeof *values, compare);
-    qsort(t, n, sizeof *t, compare);
-    e->boot_low = quantile(values, n, low);
-    e->boot_high = quantile(values, n, high);
-    e->low = e->value - quantile(t, n, high) * e->se;
-    e->high = e->value - quantile(t, n, low) * e->se;
+    struct interval boot = middle_interval(values, n, level), by = middle_interval(t, n, level);
+    e->boot_low = boot.low;
+    e->boot_high = boot.high;
+    e->low = e->value - by.high * e->se;
+    e->high = e->value - by.low * e->se;
 }
 
 /* One draw of n units with replacement; its ratios for all estimators. */

@@ -132,6 +132,25 @@ double z_always(double level, double n, double n_tight) {
     return sqrt(2 * (spread + 1) / spread * log(sqrt(spread + 1) / alpha));
 }
 
+static int compare(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of sorted values, between neighbours. */
+static double quantile(const double *v, size_t n, double q) {
+    double at = q * (double)(n - 1);
+    size_t i = (size_t)at;
+    return i + 1 < n ? v[i] + (at - (double)i) * (v[i + 1] - v[i]) : v[n - 1];
+}
+
+struct interval middle_interval(double *v, size_t n, double level) {
+    if (n == 0)
+        return (struct interval){NAN, NAN};
+    qsort(v, n, sizeof *v, compare);
+    return (struct interval){quantile(v, n, (1 - level) / 2), quantile(v, n, (1 + level) / 2)};
+}
+
 struct interval mean_interval(struct mean m, double z) {
     return (struct interval){m.value - z * m.se, m.value + z * m.se};
 }

@@ -45,6 +45,9 @@ double z_fixed(double level); /* for one look planned in advance */
  * choice of rho; asymptotic: holds from some hundred observations on). INFINITY for n 0. */
 double z_always(double level, double n, double n_tight);
 
+/* The middle `level` of drawn values, by their quantiles; sorts v. NANs for n 0. */
+struct interval middle_interval(double *v, size_t n, double level);
+
 struct interval mean_interval(struct mean m, double z);
 /* b - a of independent means. */
 struct mean mean_difference(struct mean a, struct mean b);
