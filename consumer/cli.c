@@ -1,6 +1,7 @@
 #include "consumer/cli.h"
 
 #include <inttypes.h>
+#include <jansson.h>
 #include <math.h>
 #include <stdarg.h>
 #include <unistd.h>
@@ -18,6 +19,18 @@ enum {
 
 bool is_terminal(FILE *f) {
     return isatty(fileno(f)) == 1;
+}
+
+int cli_write_json(const char *command, const char *path, const json_t *value) {
+    bool to_stdout = strcmp(path, "-") == 0;
+    FILE *f = to_stdout ? stdout : fopen(path, "we");
+    bool good =
+        f && json_dumpf(value, f, JSON_INDENT(2) | JSON_SORT_KEYS) == 0 && fputc('\n', f) != EOF;
+    if (f && (to_stdout ? fflush(f) : fclose(f)))
+        good = false;
+    if (!good)
+        fprintf(stderr, "%s: cannot write %s: %s\n", command, path, strerror(errno));
+    return good ? 0 : -EIO;
 }
 
 void flag_list_clear(struct flag_list *l) {

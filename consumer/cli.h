@@ -15,6 +15,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(demo, "all of it in one process, with a simulated shop")                                     \
     X(replay, "the same engine over files: how good are the lists?")                               \
     X(tune, "search for the configuration with the best lists, by replaying files")                \
+    X(ope, "what would another policy have earned, by a log of decisions?")                        \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
     X(load, "put files into Kafka, or dead letters back")                                          \
@@ -89,3 +90,8 @@ struct progress {
 void progress_show(struct progress *p, uint64_t done, uint64_t count, const char *extra);
 void progress_done(struct progress *p, uint64_t count);
 bool is_terminal(FILE *f);
+
+/* Writes a value, indented and by sorted keys, to `path` ("-": standard output). 0, or prints and
+ * returns -EIO. */
+struct json_t;
+int cli_write_json(const char *command, const char *path, const struct json_t *value);

@@ -1,0 +1,516 @@
+#include <math.h>
+#include <stdio.h>
+
+#include "consumer/cli.h"
+#include "consumer/features.h"
+#include "consumer/ope_view.h"
+#include "policy/stats.h"
+
+static const char COMMAND[] = "beckon ope";
+
+enum { ACTION, REWARD, PROPENSITY, POSITION, GROUP, TARGET, ROLES };
+
+static const struct frame_role ROLE[ROLES] = {
+    {"action",
+     {"action", "action_id", "item_id", "campaign_id"},
+     "Say --map COLUMN=action for what was chosen.",
+     NULL},
+    {"reward",
+     {"reward", "click", "value", "conversion"},
+     "Say --map COLUMN=reward for what came of it.",
+     NULL},
+    {"propensity",
+     {"propensity", "propensity_score", "pscore", "probability"},
+     "Say --map COLUMN=propensity for the probability with which the action was chosen; without it "
+     "nothing can be said about other policies.",
+     NULL},
+    {"position", {"position"}, NULL, NULL},
+    {"group", {"user_id", "user"}, NULL, NULL},
+    {"target", {"target"}, NULL, NULL},
+};
+
+struct options {
+    const char *policy, *propensity, *items, *json, *report, *rounds;
+    struct flag_list maps, contexts, where;
+    double clip, tau, penalty, level;
+    int64_t folds, resamples, seed;
+};
+
+/* Everything read, and the log as the estimators take it. */
+struct evaluation {
+    const struct options *o;
+    struct frame *frame, *other, *items; /* other: the log of the policy in question */
+    struct features context, trait;
+    struct str *actions, *positions;
+    struct frame_role role[ROLES];
+    struct ope_log log;
+    uint32_t *action, *position;
+    double *reward, *propensity;
+    uint64_t *group;
+    double *p;            /* [position][action] of the policy in question */
+    const double *target; /* [n] or NULL: its probability of the logged action is all we have */
+    double *own;
+    char name[200];
+    double truth, truth_se;
+    size_t truth_n;
+    struct ope_round *rounds;
+};
+
+static void evaluation_free(struct evaluation *e) {
+    frame_free(e->frame);
+    frame_free(e->other);
+    frame_free(e->items);
+    features_free(&e->context);
+    features_free(&e->trait);
+    free(e->actions);
+    free(e->positions);
+    free(e->action);
+    free(e->position);
+    free(e->reward);
+    free(e->propensity);
+    free(e->group);
+    free(e->p);
+    free(e->own);
+    free(e->rounds);
+}
+
+/* ---- reading ------------------------------------------------------------------- */
+
+/* The place of a text among those seen so far, by the codes of the log's own column, else at its
+ * end. */
+static int place_of(struct str **names, size_t *n, struct str text, uint32_t *ret) {
+    for (size_t i = 0; i < *n; i++)
+        if (str_eq((*names)[i], text)) {
+            *ret = (uint32_t)i;
+            return 0;
+        }
+    struct str *more = realloc(*names, (*n + 1) * sizeof *more);
+    if (!more)
+        return -ENOMEM;
+    more[*n] = text;
+    *names = more;
+    *ret = (uint32_t)(*n)++;
+    return 0;
+}
+
+/* Codes of a column → places in a list of names, which grows. */
+static int places(const struct frame *f, const struct frame_column *c, struct str **names,
+                  size_t *n, uint32_t **ret) {
+    autofree(free) uint32_t *by_code = malloc(c->n_values * sizeof *by_code);
+    uint32_t *out = malloc(f->n * sizeof *out);
+    int err = by_code && out ? 0 : -ENOMEM;
+    if (err == 0)
+        memset(by_code, 0xff, c->n_values * sizeof *by_code);
+    for (size_t i = 0; i < f->n && err == 0; i++) {
+        uint32_t code = c->code[i];
+        if (by_code[code] == UINT32_MAX)
+            err = place_of(names, n, code ? c->value[code] : STR("nothing"), &by_code[code]);
+        if (err == 0)
+            out[i] = by_code[code];
+    }
+    if (err < 0)
+        free(out);
+    else
+        *ret = out;
+    return err;
+}
+
+static int read_numbers(struct evaluation *e) {
+    const struct frame *f = e->frame;
+    e->reward = calloc(f->n, sizeof *e->reward);
+    e->propensity = calloc(f->n, sizeof *e->propensity);
+    e->own = calloc(f->n, sizeof *e->own);
+    e->group = calloc(f->n, sizeof *e->group);
+    e->rounds = calloc(f->n, sizeof *e->rounds);
+    int err = e->reward && e->propensity && e->own && e->group && e->rounds ? 0 : -ENOMEM;
+    for (size_t i = 0; i < f->n && err == 0; i++) {
+        err = frame_bounded(COMMAND, f, e->role[REWARD].column, i, 0, -1e12, 1e12, &e->reward[i]);
+        if (err == 0)
+            err = frame_bounded(COMMAND, f, e->role[PROPENSITY].column, i, NAN, 1e-9, 1,
+                                &e->propensity[i]);
+        if (err == 0 && e->role[TARGET].column)
+            err = frame_bounded(COMMAND, f, e->role[TARGET].column, i, NAN, 0, 1, &e->own[i]);
+        if (e->role[GROUP].column)
+            e->group[i] = e->role[GROUP].column->code[i];
+    }
+    return err;
+}
+
+static int read_log(struct evaluation *e, const char *path) {
+    memcpy(e->role, ROLE, sizeof ROLE);
+    int err = frame_read(COMMAND, path, &e->frame);
+    if (err == 0)
+        err = frame_filter(COMMAND, e->frame, e->o->where.v, e->o->where.n);
+    if (err == 0)
+        err = frame_roles(COMMAND, e->frame, e->o->maps.v, e->o->maps.n, e->role, ROLES);
+    if (err == 0)
+        err = read_numbers(e);
+    if (err == 0)
+        err = places(e->frame, e->role[ACTION].column, &e->actions, &e->log.n_actions, &e->action);
+    if (err == 0 && e->role[POSITION].column)
+        err = places(e->frame, e->role[POSITION].column, &e->positions, &e->log.n_positions,
+                     &e->position);
+    return err;
+}
+
+static int read_context(struct evaluation *e) {
+    const struct frame_column *columns[FEATURE_COLUMNS_MAX];
+    size_t n = 0;
+    int err = 0;
+    for (size_t i = 0; i < e->o->contexts.n && err == 0; i++)
+        err = frame_match(COMMAND, e->frame, e->o->contexts.v[i], columns, FEATURE_COLUMNS_MAX, &n);
+    if (err == 0 && n)
+        err = features_new(COMMAND, e->frame, columns, n, 2, false, &e->context);
+    e->log.context = e->context.x;
+    return err;
+}
+
+/* The catalogue's row of each action, as features of the action. */
+static int read_items(struct evaluation *e) {
+    struct frame_role role = {"action",
+                              {"action", "item_id", "id", "campaign_id"},
+                              "It needs a column action, item_id, id or campaign_id.",
+                              NULL};
+    const struct frame_column *columns[FEATURE_COLUMNS_MAX];
+    size_t n = 0;
+    if (!*e->o->items)
+        return 0;
+    int err = frame_read(COMMAND, e->o->items, &e->items);
+    if (err == 0)
+        err = frame_roles(COMMAND, e->items, NULL, 0, &role, 1);
+    for (size_t i = 0; err == 0 && i < e->items->n_columns && n < FEATURE_COLUMNS_MAX; i++)
+        if (&e->items->column[i] != role.column && *e->items->column[i].name)
+            columns[n++] = &e->items->column[i];
+    autofree(free) size_t *row = calloc(e->log.n_actions, sizeof *row);
+    if (!row)
+        return -ENOMEM;
+    for (size_t a = 0; a < e->log.n_actions && err == 0; a++) {
+        uint32_t code = frame_code(role.column, e->actions[a]);
+        while (row[a] < e->items->n && (code == 0 || role.column->code[row[a]] != code))
+            row[a]++;
+        if (row[a] == e->items->n) {
+            fprintf(stderr, "%s: %s has no row for action %.*s\n", COMMAND, e->o->items,
+                    (int)e->actions[a].n, e->actions[a].p);
+            err = -EINVAL;
+        }
+    }
+    if (err == 0)
+        err = frame_order(e->items, row, e->log.n_actions);
+    if (err == 0)
+        err = features_new(COMMAND, e->items, columns, n, 0, false, &e->trait);
+    e->log.trait = e->trait.x;
+    return err;
+}
+
+/* ---- the policy in question --------------------------------------------------------- */
+
+static void by_table(const void *arg, size_t i, double *ret_p) {
+    const struct evaluation *e = arg;
+    size_t position = e->position ? e->position[i] : 0;
+    memcpy(ret_p, e->p + position * e->log.n_actions, e->log.n_actions * sizeof *ret_p);
+}
+
+static void by_column(const void *arg, size_t i, double *ret_p) {
+    const struct evaluation *e = arg;
+    memset(ret_p, 0, e->log.n_actions * sizeof *ret_p);
+    ret_p[e->action[i]] = e->own[i];
+}
+
+static int table_new(struct evaluation *e) {
+    e->p = calloc(e->log.n_positions * e->log.n_actions, sizeof *e->p);
+    return e->p ? 0 : -ENOMEM;
+}
+
+static int uniform(struct evaluation *e) {
+    int err = table_new(e);
+    for (size_t k = 0; err == 0 && k < e->log.n_positions * e->log.n_actions; k++)
+        e->p[k] = 1 / (double)e->log.n_actions;
+    snprintf(e->name, sizeof e->name, "every action alike");
+    return err;
+}
+
+static int always(struct evaluation *e, const char *action) {
+    size_t a = 0;
+    while (a < e->log.n_actions && !str_eq(e->actions[a], str_of(action)))
+        a++;
+    if (a == e->log.n_actions) {
+        fprintf(stderr, "%s: --policy always:%s: the log has no such action\n", COMMAND, action);
+        return -EINVAL;
+    }
+    int err = table_new(e);
+    for (size_t k = 0; err == 0 && k < e->log.n_positions; k++)
+        e->p[k * e->log.n_actions + a] = 1;
+    snprintf(e->name, sizeof e->name, "always %.150s", action);
+    return err;
+}
+
+/* How often the log chose each action at each position, in place of what it wrote down. */
+static int estimate_propensities(struct evaluation *e) {
+    size_t n = e->log.n_actions;
+    autofree(free) double *count = calloc(e->log.n_positions * n, sizeof *count);
+    autofree(free) double *total = calloc(e->log.n_positions, sizeof *total);
+    if (!count || !total)
+        return -ENOMEM;
+    for (size_t i = 0; i < e->frame->n; i++) {
+        size_t at = e->position ? e->position[i] : 0;
+        count[at * n + e->action[i]]++;
+        total[at]++;
+    }
+    for (size_t i = 0; i < e->frame->n; i++) {
+        size_t at = e->position ? e->position[i] : 0;
+        e->propensity[i] = count[at * n + e->action[i]] / total[at];
+    }
+    return 0;
+}
+
+static int set_propensities(struct evaluation *e) {
+    if (strcmp(e->o->propensity, "logged") == 0)
+        return 0;
+    if (strcmp(e->o->propensity, "estimated") == 0)
+        return estimate_propensities(e);
+    fprintf(stderr, "%s: --propensity %s: logged or estimated\n", COMMAND, e->o->propensity);
+    return -EINVAL;
+}
+
+/* How often each action was chosen at each position of another log, and what that log earned. */
+static int as_log(struct evaluation *e, const char *path) {
+    struct frame_role role[ROLES];
+    memcpy(role, ROLE, sizeof role);
+    role[PROPENSITY].missing = NULL;
+    autofree(free) uint32_t *action = NULL, *position = NULL;
+    autofree(free) double *total = NULL;
+    struct moments earned = {0};
+    int err = frame_read(COMMAND, path, &e->other);
+    if (err == 0)
+        err = frame_filter(COMMAND, e->other, e->o->where.v, e->o->where.n);
+    if (err == 0)
+        err = frame_roles(COMMAND, e->other, e->o->maps.v, e->o->maps.n, role, ROLES);
+    if (err == 0)
+        err = places(e->other, role[ACTION].column, &e->actions, &e->log.n_actions, &action);
+    if (err == 0 && e->position && role[POSITION].column)
+        err =
+            places(e->other, role[POSITION].column, &e->positions, &e->log.n_positions, &position);
+    if (err == 0)
+        err = table_new(e);
+    if (err == 0 && !(total = calloc(e->log.n_positions, sizeof *total)))
+        err = -ENOMEM;
+    for (size_t i = 0; err == 0 && i < e->other->n; i++) {
+        double reward;
+        size_t at = position ? position[i] : 0;
+        err = frame_bounded(COMMAND, e->other, role[REWARD].column, i, 0, -1e12, 1e12, &reward);
+        moments_add(&earned, reward, 0);
+        e->p[at * e->log.n_actions + action[i]]++;
+        total[at]++;
+    }
+    for (size_t k = 0; err == 0 && k < e->log.n_positions * e->log.n_actions; k++) {
+        size_t at = k / e->log.n_actions;
+        e->p[k] = total[at] > 0 ? e->p[k] / total[at] : 1 / (double)e->log.n_actions;
+    }
+    e->truth = mean_of(&earned).value;
+    e->truth_se = mean_of(&earned).se;
+    e->truth_n = (size_t)earned.n;
+    snprintf(e->name, sizeof e->name, "choosing as often as %.150s", path);
+    return err;
+}
+
+static int set_policy(struct evaluation *e) {
+    const char *p = e->o->policy;
+    e->truth = NAN;
+    if (strcmp(p, "uniform") == 0)
+        return uniform(e);
+    if (strncmp(p, "always:", 7) == 0)
+        return always(e, p + 7);
+    if (strncmp(p, "log:", 4) == 0)
+        return as_log(e, p + 4);
+    if (strcmp(p, "column") == 0 && e->role[TARGET].column) {
+        e->target = e->own;
+        snprintf(e->name, sizeof e->name, "probabilities in column %.100s",
+                 e->role[TARGET].column->name);
+        return 0;
+    }
+    if (strcmp(p, "column") == 0)
+        fprintf(stderr,
+                "%s: --policy column needs --map COLUMN=target, the probability with which "
+                "the policy would have chosen the logged action\n",
+                COMMAND);
+    else
+        fprintf(stderr, "%s: --policy %s: uniform, always:ACTION, log:FILE or column\n", COMMAND,
+                p);
+    return -EINVAL;
+}
+
+/* ---- evaluation ----------------------------------------------------------------------- */
+
+static int write_rounds(const struct evaluation *e) {
+    FILE *f = fopen(e->o->rounds, "we");
+    if (!f) {
+        fprintf(stderr, "%s: cannot write %s: %s\n", COMMAND, e->o->rounds, strerror(errno));
+        return -EIO;
+    }
+    fprintf(f, "line,position,reward,propensity,target,model,model_mean\n");
+    for (size_t i = 0; i < e->log.n; i++) {
+        const struct ope_round *r = &e->rounds[i];
+        fprintf(f, "%llu,%u,%.17g,%.17g,%.17g,%.17g,%.17g\n", (unsigned long long)e->frame->line[i],
+                r->position, r->reward, e->propensity[i], r->weight * e->propensity[i], r->model,
+                r->model_mean);
+    }
+    bool bad = ferror(f);
+    if (fclose(f) || bad) {
+        fprintf(stderr, "%s: cannot write %s\n", COMMAND, e->o->rounds);
+        return -EIO;
+    }
+    return 0;
+}
+
+static int show(const struct evaluation *e) {
+    const struct options *o = e->o;
+    struct ope_config c = {.clip = o->clip,
+                           .tau = o->tau,
+                           .level = o->level,
+                           .resamples = (uint32_t)o->resamples,
+                           .seed = (uint64_t)o->seed};
+    struct ope_result all;
+    autofree(free) struct ope_result *by = calloc(e->log.n_positions, sizeof *by);
+    int err = by ? ope_estimate(e->rounds, e->log.n, -1, &c, &all) : -ENOMEM;
+    for (size_t p = 0; p < e->log.n_positions && e->log.n_positions > 1 && err == 0; p++) {
+        err = ope_estimate(e->rounds, e->log.n, (int64_t)p, &c, &by[p]);
+        err = err == -ENODATA ? 0 : err; /* a position only the other log has */
+    }
+    if (err < 0)
+        return err;
+    struct ope_view v = {.log = e->frame->path,
+                         .policy = e->name,
+                         .n_actions = e->log.n_actions,
+                         .n_positions = e->log.n_positions,
+                         .positions = e->positions,
+                         .all = &all,
+                         .by_position = e->log.n_positions > 1 ? by : NULL,
+                         .modelled = !e->target,
+                         .level = o->level,
+                         .truth = e->truth,
+                         .truth_se = e->truth_se,
+                         .truth_n = e->truth_n,
+                         .rounds = e->rounds,
+                         .n = e->log.n};
+    if (strcmp(o->json, "-") != 0)
+        ope_view_print(&v);
+    if (*o->json)
+        err = ope_view_json(&v, o->json);
+    if (err == 0 && *o->report)
+        err = ope_view_page(&v, o->report);
+    if (err == 0 && *o->rounds)
+        err = write_rounds(e);
+    return err;
+}
+
+static int evaluate(const struct options *o, const char *path) {
+    struct evaluation e = {.o = o};
+    int err = read_log(&e, path);
+    e.log.n_positions = MAX(e.log.n_positions, 1);
+    if (err == 0)
+        err = set_policy(&e);
+    if (err == 0)
+        err = set_propensities(&e);
+    if (err == 0)
+        err = read_context(&e);
+    if (err == 0)
+        err = read_items(&e);
+    if (err == 0) {
+        e.log.n = e.frame->n;
+        e.log.action = e.action;
+        e.log.position = e.position;
+        e.log.reward = e.reward;
+        e.log.propensity = e.propensity;
+        e.log.group = e.role[GROUP].column ? e.group : NULL;
+        struct ope_model_config model = {o->penalty, (uint32_t)o->folds, (uint64_t)o->seed};
+        err = ope_rounds(&e.log, e.target ? by_column : by_table, &e, &model, e.rounds);
+    }
+    if (err == 0)
+        err = show(&e);
+    evaluation_free(&e);
+    return err;
+}
+
+int cmd_ope(int argc, char **argv) {
+    struct options o = {.policy = "uniform",
+                        .propensity = "logged",
+                        .items = "",
+                        .json = "",
+                        .report = "",
+                        .rounds = "",
+                        .tau = 10,
+                        .penalty = 10,
+                        .level = .95,
+                        .folds = 3,
+                        .resamples = 1000,
+                        .seed = 1};
+    const struct flag flags[] = {
+        {"policy", FLAG_STR, &o.policy, "POLICY",
+         "whose value: uniform (every action alike), always:ACTION, log:FILE (as often as another "
+         "log chose, by position), or column (the log has the probability of its action under the "
+         "policy, --map COLUMN=target; then without the model)",
+         0, 0},
+        {"propensity", FLAG_STR, &o.propensity, "logged|estimated",
+         "estimated: how often the log chose the action at that position, instead of what it wrote "
+         "down. Steadier where propensities swing, but biased as far as both they and the rewards "
+         "depend on the round",
+         0, 0},
+        {"map", FLAG_LIST, &o.maps, "COLUMN=FIELD",
+         "which column is the action, reward, propensity, position, group (rounds that belong "
+         "together, such as a user's) or target",
+         0, 0},
+        {"where", FLAG_LIST, &o.where, "COLUMN=VALUE", "only rows that have this", 0, 0},
+        {"context", FLAG_LIST, &o.contexts, "COLUMN",
+         "what the reward model may know of a round; PRE* is every column that begins so", 0, 0},
+        {"items", FLAG_STR, &o.items, "FILE", "what it may know of each action: one row each", 0,
+         0},
+        {"clip", FLAG_NUM, &o.clip, "W", "no weight counts as more than this; 0: as they are", 0,
+         1e9},
+        {"switch", FLAG_NUM, &o.tau, "W", "Switch-DR trusts the model alone above this weight", 0,
+         1e9},
+        {"penalty", FLAG_NUM, &o.penalty, "L", "of the reward model's coefficients", 1e-6, 1e9},
+        {"folds", FLAG_INT, &o.folds, "N",
+         "each round is valued by a model of the others; 1: one model for all", 1, 20},
+        {"level", FLAG_NUM, &o.level, "P", "of the intervals", .5, .999},
+        {"resamples", FLAG_INT, &o.resamples, "N", "of the bootstrap", 0, 100000},
+        {"seed", FLAG_INT, &o.seed, "N", "of folds and bootstrap", 0, 1e15},
+        {"rounds", FLAG_STR, &o.rounds, "FILE",
+         "write each round as the estimators see it, as CSV, to check by other means", 0, 0},
+        {"report", FLAG_STR, &o.report, "FILE", "a page (HTML) with plots", 0, 0},
+        {"json", FLAG_STR, &o.json, "FILE",
+         "the result as JSON too; -: only that, on standard output", 0, 0},
+    };
+    const struct usage usage = {
+        .synopsis = "ope LOG [--policy uniform|always:ACTION|log:FILE|column] [--context COLUMN]",
+        .text =
+            "What would another policy have earned? Judged from a log of decisions that wrote "
+            "down with which probability each was made: by the direct method (a model of the "
+            "reward), inverse propensities (IPS), the same self-normalized (SNIPS), doubly robust "
+            "(DR), and Switch-DR. Trust SNIPS and DR where they agree and nothing warns; the "
+            "direct method is as good as its model.\n"
+            "The log is CSV or JSON lines, gzip or not: one row for each decision, with its "
+            "action (empty: nothing was done), reward (empty: 0) and propensity. Rows of a list "
+            "that was shown have a position; policies are then judged at each position.",
+        .examples =
+            "  beckon ope decisions.jsonl --policy always:autumn-coupon\n"
+            "  beckon ope random.csv.gz --policy log:thompson.csv.gz --context "
+            "'user_feature_*'\n"
+            "  beckon ope log.csv --map clicked=reward --map p=propensity --report ope.html\n",
+        .flags = flags,
+        .n_flags = ARRAY_LEN(flags),
+        .min_args = 1,
+        .max_args = 1,
+    };
+    struct flag_list args = {0};
+    int r = cli_parse(&usage, argc, argv, &args, NULL);
+    if (r)
+        return r - 1;
+    int err = evaluate(&o, args.v[0]);
+    if (err == -ENOMEM)
+        fprintf(stderr, "%s: out of memory\n", COMMAND);
+    flag_list_clear(&args);
+    flag_list_clear(&o.maps);
+    flag_list_clear(&o.contexts);
+    flag_list_clear(&o.where);
+    return err == 0 ? EXIT_DONE : err == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
+}
