@@ -362,7 +362,20 @@ static int write_rounds(const struct evaluation *e) {
     return 0;
 }
 
-static int show(const struct evaluation *e) {
+/* Positions by name, for people; what comes later no longer goes by their number. */
+static void sort_positions(struct evaluation *e, struct ope_result *by) {
+    for (size_t i = 1; i < e->log.n_positions; i++)
+        for (size_t k = i; k > 0 && str_cmp(e->positions[k], e->positions[k - 1]) < 0; k--) {
+            struct str name = e->positions[k];
+            struct ope_result result = by[k];
+            e->positions[k] = e->positions[k - 1];
+            by[k] = by[k - 1];
+            e->positions[k - 1] = name;
+            by[k - 1] = result;
+        }
+}
+
+static int show(struct evaluation *e) {
     const struct options *o = e->o;
     struct ope_config c = {.clip = o->clip,
                            .tau = o->tau,
@@ -378,6 +391,8 @@ static int show(const struct evaluation *e) {
     }
     if (err < 0)
         return err;
+    if (e->log.n_positions > 1)
+        sort_positions(e, by);
     struct ope_view v = {.log = e->frame->path,
                          .policy = e->name,
                          .n_actions = e->log.n_actions,

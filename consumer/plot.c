@@ -428,23 +428,30 @@ void plot_draw(struct page *p, const struct plot *plot) {
 
 /* ---- rows ----------------------------------------------------------------------- */
 
+/* "1.02 (0.95 to 1.10)" */
+static void row_text(const struct plot_rows *plot, const struct plot_row *r, char ret[static 120]) {
+    char value[32], low[32], high[32];
+    plot_number(value, r->value, plot->x.unit, 0);
+    snprintf(ret, 120, "%s", value);
+    if (!isfinite(r->low) || !isfinite(r->high))
+        return;
+    plot_number(low, r->low, plot->x.unit, fabs(r->value) / 100);
+    plot_number(high, r->high, plot->x.unit, fabs(r->value) / 100);
+    snprintf(ret, 120, "%s (%s to %s)", value, low, high);
+}
+
 static void draw_row(struct page *p, const struct plot_rows *plot, const struct plot_row *r,
                      const struct scale *x, double y) {
-    char value[32], low[32], high[32], text[120];
+    char text[120];
     const char *colour = r->bad ? "bad" : "c0";
     text_at(p, x->from - 12, y + 4, "end", r->bad ? "bad" : "ink", r->name);
-    plot_number(value, r->value, plot->x.unit, 0);
+    row_text(plot, r, text);
     if (isfinite(r->low) && isfinite(r->high)) {
         double left = at(x, fmax(r->low, x->lo)), right = at(x, fmin(r->high, x->hi));
         page_markup(p,
                     "<path d=\"M%.1f %.1fH%.1f\" stroke=\"var(--%s)\" stroke-width=\"2.5\" "
                     "opacity=\".55\"/>",
                     left, y, right, colour);
-        plot_number(low, r->low, plot->x.unit, fabs(r->value) / 100);
-        plot_number(high, r->high, plot->x.unit, fabs(r->value) / 100);
-        snprintf(text, sizeof text, "%s (%s to %s)", value, low, high);
-    } else {
-        snprintf(text, sizeof text, "%s", value);
     }
     if (isfinite(r->value) && inside(x, r->value))
         page_markup(p, "<circle cx=\"%.1f\" cy=\"%.1f\" r=\"4.5\" fill=\"var(--%s)\"/>",
@@ -454,8 +461,11 @@ static void draw_row(struct page *p, const struct plot_rows *plot, const struct 
 
 void plot_draw_rows(struct page *p, const struct plot_rows *plot) {
     struct range xs = {INFINITY, -INFINITY};
-    size_t longest = 0;
+    size_t longest = 0, longest_text = 0;
     for (size_t i = 0; i < plot->n_rows; i++) {
+        char text[120];
+        row_text(plot, &plot->rows[i], text);
+        longest_text = MAX(longest_text, strlen(text));
         widen(&xs, plot->rows[i].value);
         widen(&xs, plot->rows[i].low);
         widen(&xs, plot->rows[i].high);
@@ -469,7 +479,7 @@ void plot_draw_rows(struct page *p, const struct plot_rows *plot) {
         widen(&xs, plot->zone_high);
     }
     double left = MIN(260, 24 + 6.8 * (double)longest), bottom = 10 + ROW * (double)plot->n_rows;
-    struct scale x = scale_of(&plot->x, xs, true, left, WIDTH - 185);
+    struct scale x = scale_of(&plot->x, xs, true, left, WIDTH - 24 - 6.8 * (double)longest_text);
     figure_begin(p, plot->title, plot->text);
     svg_begin(p, plot->title, bottom + 42);
     if (zone)
