@@ -16,6 +16,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(replay, "the same engine over files: how good are the lists?")                               \
     X(tune, "search for the configuration with the best lists, by replaying files")                \
     X(ope, "what would another policy have earned, by a log of decisions?")                        \
+    X(uplift, "what did a treatment change, and for whom?")                                        \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
     X(load, "put files into Kafka, or dead letters back")                                          \

@@ -127,3 +127,65 @@ Test(proof, ope_warns_of_an_answer_that_is_worthless) {
     SAID("warning: few effective samples");
     SAID("warning: fewer than ten rewarded rounds");
 }
+
+/* Treatment adds .3 to the chance of an outcome of those who are new, nothing to others'. */
+static char *people(void) {
+    char *path = temp_dir_file(&dir, "people.csv");
+    FILE *f = fopen(path, "w");
+    struct rng rng;
+    rng_seed(&rng, 4);
+    fprintf(f, "treatment,bought,new,city,bought_later\n");
+    for (int i = 0; i < 6000; i++) {
+        bool treated = rng_below(&rng, 2), fresh = rng_below(&rng, 2);
+        bool bought = rng_unit(&rng) < .2 + (treated && fresh ? .3 : 0);
+        fprintf(f, "%s,%s,%d,%s,%d\n", treated ? "mail" : "control", bought ? "1" : "", fresh,
+                i % 3 ? "Graz" : "Wien", bought);
+    }
+    fclose(f);
+    return path;
+}
+
+Test(proof, uplift_tells_whom_a_treatment_changes) {
+    autofree(free) char *log = people(), *page = temp_dir_file(&dir, "uplift.html");
+    cr_assert_eq(RUN("uplift", log, "--map", "bought=outcome", "--feature", "new", "--feature",
+                     "city", "--shares", "1,1", "--resamples", "100", "--report", page, "--json",
+                     "-"),
+                 EXIT_DONE);
+    json_t *o = answer();
+    cr_assert_float_eq(number_at(o, "arms.mail.effect.value"), .15, .03);
+    cr_assert_lt(number_at(o, "arms.mail.effect.low"), .15);
+    cr_assert_gt(number_at(o, "arms.mail.effect.high"), .15);
+    cr_assert_gt(number_at(o, "arms.mail.learner.qini.low"), 0);
+    cr_assert_gt(number_at(o, "arms.mail.learner.auuc.value"), .08);
+    cr_assert_float_eq(number_at(o, "arms.mail.bands.0.predicted"), .3, .06);
+    cr_assert_float_eq(number_at(o, "arms.mail.bands.4.value"), 0, .08);
+    cr_assert_eq(json_array_size(json_object_get(
+                     json_object_get(json_object_get(o, "arms"), "mail"), "groups")),
+                 4);
+    cr_assert_gt(number_at(o, "sample_ratio_p"), .001);
+    json_decref(o);
+    autofree(free) char *html = read_file(page, NULL);
+    cr_assert_not_null(strstr(html, "mail against control"));
+    cr_assert_not_null(strstr(html, "Qini curve"));
+}
+
+Test(proof, uplift_warns_of_arms_that_are_not_filled_as_planned) {
+    autofree(free) char *log = people();
+    cr_assert_eq(RUN("uplift", log, "--map", "bought=outcome", "--shares", "1,3"), EXIT_DONE);
+    SAID("warning: arms are not filled as planned");
+    SAID("average effect   +1");
+    cr_assert_null(strstr(said, "Qini"));
+}
+
+Test(proof, uplift_asks_for_what_it_cannot_guess) {
+    autofree(free) char *log = people();
+    cr_assert_eq(RUN("uplift", log), EXIT_USAGE);
+    SAID("which column is the outcome? Say --map COLUMN=outcome");
+    cr_assert_eq(RUN("uplift", log, "--map", "bought=outcome", "--map", "city=treatment"),
+                 EXIT_USAGE);
+    SAID("Say --control VALUE; there are \"Wien\", \"Graz\"");
+    cr_assert_eq(RUN("uplift", log, "--map", "bought=outcome", "--shares", "1"), EXIT_USAGE);
+    SAID("2 numbers as in 1,1,2");
+    cr_assert_eq(RUN("uplift", log, "--map", "bought=outcome", "--feature", "newt"), EXIT_USAGE);
+    SAID("did you mean new?");
+}
