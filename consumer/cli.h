@@ -17,6 +17,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(tune, "search for the configuration with the best lists, by replaying files")                \
     X(ope, "what would another policy have earned, by a log of decisions?")                        \
     X(uplift, "what did a treatment change, and for whom?")                                        \
+    X(audit, "who was considered, was offered something, and got it?")                             \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
     X(load, "put files into Kafka, or dead letters back")                                          \

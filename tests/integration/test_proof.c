@@ -189,3 +189,88 @@ Test(proof, uplift_asks_for_what_it_cannot_guess) {
     cr_assert_eq(RUN("uplift", log, "--map", "bought=outcome", "--feature", "newt"), EXIT_USAGE);
     SAID("did you mean new?");
 }
+
+/* A log as `beckon tail decisions --json` prints it, of 2,000 people: the second campaign is sent
+ * half as often in the south; caps hold back a tenth. And a file that says who lives where. */
+static void audited(char **ret_log, char **ret_people) {
+    *ret_log = temp_dir_file(&dir, "decisions.jsonl");
+    *ret_people = temp_dir_file(&dir, "customers.csv");
+    FILE *log = fopen(*ret_log, "w"), *people = fopen(*ret_people, "w");
+    struct rng rng;
+    rng_seed(&rng, 5);
+    fprintf(people, "user_id,region,age\n");
+    for (int i = 0; i < 2000; i++) {
+        bool south = i % 2;
+        fprintf(people, "u%d,%s,%d\n", i, south ? "south" : "north", 18 + i % 60);
+        for (int k = 0; k < 2; k++) {
+            double p = k && south ? .25 : .5;
+            bool capped = rng_unit(&rng) < .1, sent = !capped && rng_unit(&rng) < p;
+            fprintf(log,
+                    "{\"user_id\":\"u%d\",\"campaign_id\":\"%s\",\"sent\":%s,\"reason\":\"%s\","
+                    "\"propensity\":%g}\n",
+                    i, k ? "second" : "first", sent ? "true" : "false",
+                    capped ? "cap-user"
+                    : sent ? "sent"
+                           : "policy",
+                    capped ? 1
+                    : sent ? p
+                           : 1 - p);
+        }
+    }
+    fclose(log);
+    fclose(people);
+}
+
+Test(proof, audit_finds_the_group_that_is_left_out) {
+    autofree(free) char *log = NULL, *people = NULL, *page = temp_dir_file(&dir, "audit.html");
+    audited(&log, &people);
+    cr_assert_eq(
+        RUN("audit", log, "--people", people, "--by", "region", "--by", "age", "--report", page),
+        EXIT_FAILED);
+    SAID("4000 decisions, 2000 people, 2 campaigns");
+    SAID("breach: second: region = south offered too seldom");
+    cr_assert_null(strstr(said, "breach: first"));
+    SAID("cap-user");
+    SAID("verdict: out of bounds");
+    autofree(free) char *html = read_file(page, NULL);
+    cr_assert_not_null(strstr(html, "Are the propensities true?"));
+    cr_assert_not_null(strstr(html, "second"));
+    cr_assert_eq(
+        RUN("audit", log, "--people", people, "--by", "region", "--where", "campaign_id=first"),
+        EXIT_DONE);
+    SAID("verdict: within bounds");
+    cr_assert_eq(RUN("audit", log, "--people", people, "--by", "region", "--ratio-low", "0",
+                     "--ratio-high", "0"),
+                 EXIT_DONE);
+}
+
+Test(proof, audit_tells_scripts_all_it_knows) {
+    autofree(free) char *log = NULL, *people = NULL;
+    audited(&log, &people);
+    cr_assert_eq(
+        RUN("audit", log, "--by", "reason", "--json", "-", "--ratio-low", "0", "--ratio-high", "0"),
+        EXIT_DONE);
+    json_t *o = answer();
+    cr_assert_eq(number_at(o, "decisions"), 4000);
+    cr_assert_eq(number_at(o, "breaches"), 0);
+    cr_assert_eq(number_at(o, "reasons.all campaigns.cap-user") +
+                     number_at(o, "reasons.all campaigns.sent") +
+                     number_at(o, "reasons.all campaigns.policy"),
+                 4000);
+    /* the bins of .25 and .5: sent as often as was said */
+    cr_assert_float_eq(number_at(o, "calibration.0.propensity"), .25, 1e-9);
+    cr_assert_float_eq(number_at(o, "calibration.0.sent"), .25, .05);
+    cr_assert_float_eq(number_at(o, "calibration.1.sent"), .5, .04);
+    json_decref(o);
+}
+
+Test(proof, audit_says_what_it_needs) {
+    autofree(free) char *log = temp_dir_file(&dir, "log.csv");
+    WRITE(log, "who,went\na,1\nb,0\n");
+    cr_assert_eq(RUN("audit", log), EXIT_USAGE);
+    SAID("which column is the sent? Say --map COLUMN=sent");
+    cr_assert_eq(RUN("audit", log, "--map", "went=sent", "--by", "age"), EXIT_USAGE);
+    SAID("has no column age");
+    cr_assert_eq(RUN("audit", log, "--map", "went=sent", "--people", log), EXIT_USAGE);
+    SAID("--people joins by user");
+}
