@@ -263,7 +263,7 @@ static int calibrate(const struct crowd *w, struct audit *a) {
         p = sent ? p : 1 - p;
         if (err < 0 || p <= 0 || p >= 1)
             continue;
-        size_t bin = (size_t)fmin(p * AUDIT_BINS, AUDIT_BINS - 1);
+        size_t bin = (size_t)fmin(p * AUDIT_BINS + 1e-9, AUDIT_BINS - 1);
         a->bin_n[bin]++;
         a->bin_p[bin] += p;
         a->bin_sent[bin] += sent;
