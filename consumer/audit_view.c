@@ -290,8 +290,7 @@ int audit_page(const struct audit *a, const struct audit_view *v, const char *pa
               "everybody else; intervals hold for all %zu comparisons together at %g %%.",
               a->decisions, a->people, a->n_campaigns, a->comparisons, 100 * v->level);
     page_note(&p, breaches ? TONE_BAD : TONE_GOOD,
-              breaches ? "Out of bounds: %zu." : "All groups are within bounds.",
-              breaches);
+              breaches ? "Out of bounds: %zu." : "All groups are within bounds.", breaches);
     if (breaches)
         table_breaches(&p, a);
     for (size_t i = 0; i < a->n_rows && a->row[i].campaign == 0;

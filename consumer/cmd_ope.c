@@ -2,15 +2,13 @@
 #include <stdio.h>
 
 #include "consumer/cli.h"
-#include "consumer/features.h"
+#include "consumer/ope_run.h"
 #include "consumer/ope_view.h"
 #include "policy/stats.h"
 
 static const char COMMAND[] = "beckon ope";
 
-enum { ACTION, REWARD, PROPENSITY, POSITION, GROUP, TARGET, ROLES };
-
-static const struct frame_role ROLE[ROLES] = {
+const struct frame_role OPE_ROLES[ROLES] = {
     {"action",
      {"action", "action_id", "item_id", "campaign_id"},
      "Say --map COLUMN=action for what was chosen.",
@@ -29,33 +27,6 @@ static const struct frame_role ROLE[ROLES] = {
     {"target", {"target"}, NULL, NULL},
 };
 
-struct options {
-    const char *policy, *propensity, *items, *json, *report, *rounds;
-    struct flag_list maps, contexts, where;
-    double clip, tau, penalty, level;
-    int64_t folds, resamples, seed;
-};
-
-/* Everything read, and the log as the estimators take it. */
-struct evaluation {
-    const struct options *o;
-    struct frame *frame, *other, *items; /* other: the log of the policy in question */
-    struct features context, trait;
-    struct str *actions, *positions;
-    struct frame_role role[ROLES];
-    struct ope_log log;
-    uint32_t *action, *position;
-    double *reward, *propensity;
-    uint64_t *group;
-    double *p;            /* [position][action] of the policy in question */
-    const double *target; /* [n] or NULL: its probability of the logged action is all we have */
-    double *own;
-    char name[200];
-    double truth, truth_se;
-    size_t truth_n;
-    struct ope_round *rounds;
-};
-
 static void evaluation_free(struct evaluation *e) {
     frame_free(e->frame);
     frame_free(e->other);
@@ -72,6 +43,7 @@ static void evaluation_free(struct evaluation *e) {
     free(e->p);
     free(e->own);
     free(e->rounds);
+    ope_bandit_free(e->bandit);
 }
 
 /* ---- reading ------------------------------------------------------------------- */
@@ -94,8 +66,8 @@ static int place_of(struct str **names, size_t *n, struct str text, uint32_t *re
 }
 
 /* Codes of a column → places in a list of names, which grows. */
-static int places(const struct frame *f, const struct frame_column *c, struct str **names,
-                  size_t *n, uint32_t **ret) {
+int ope_places(const struct frame *f, const struct frame_column *c, struct str **names, size_t *n,
+               uint32_t **ret) {
     autofree(free) uint32_t *by_code = malloc(c->n_values * sizeof *by_code);
     uint32_t *out = malloc(f->n * sizeof *out);
     int err = by_code && out ? 0 : -ENOMEM;
@@ -137,7 +109,7 @@ static int read_numbers(struct evaluation *e) {
 }
 
 static int read_log(struct evaluation *e, const char *path) {
-    memcpy(e->role, ROLE, sizeof ROLE);
+    memcpy(e->role, OPE_ROLES, sizeof OPE_ROLES);
     int err = frame_read(COMMAND, path, &e->frame);
     if (err == 0)
         err = frame_filter(COMMAND, e->frame, e->o->where.v, e->o->where.n);
@@ -146,10 +118,11 @@ static int read_log(struct evaluation *e, const char *path) {
     if (err == 0)
         err = read_numbers(e);
     if (err == 0)
-        err = places(e->frame, e->role[ACTION].column, &e->actions, &e->log.n_actions, &e->action);
+        err = ope_places(e->frame, e->role[ACTION].column, &e->actions, &e->log.n_actions,
+                         &e->action);
     if (err == 0 && e->role[POSITION].column)
-        err = places(e->frame, e->role[POSITION].column, &e->positions, &e->log.n_positions,
-                     &e->position);
+        err = ope_places(e->frame, e->role[POSITION].column, &e->positions, &e->log.n_positions,
+                         &e->position);
     return err;
 }
 
@@ -202,156 +175,21 @@ static int read_items(struct evaluation *e) {
     return err;
 }
 
-/* ---- the policy in question --------------------------------------------------------- */
-
-static void by_table(const void *arg, size_t i, double *ret_p) {
-    const struct evaluation *e = arg;
-    size_t position = e->position ? e->position[i] : 0;
-    memcpy(ret_p, e->p + position * e->log.n_actions, e->log.n_actions * sizeof *ret_p);
-}
-
-static void by_column(const void *arg, size_t i, double *ret_p) {
-    const struct evaluation *e = arg;
-    memset(ret_p, 0, e->log.n_actions * sizeof *ret_p);
-    ret_p[e->action[i]] = e->own[i];
-}
-
-static int table_new(struct evaluation *e) {
-    e->p = calloc(e->log.n_positions * e->log.n_actions, sizeof *e->p);
-    return e->p ? 0 : -ENOMEM;
-}
-
-static int uniform(struct evaluation *e) {
-    int err = table_new(e);
-    for (size_t k = 0; err == 0 && k < e->log.n_positions * e->log.n_actions; k++)
-        e->p[k] = 1 / (double)e->log.n_actions;
-    snprintf(e->name, sizeof e->name, "every action alike");
-    return err;
-}
-
-static int always(struct evaluation *e, const char *action) {
-    size_t a = 0;
-    while (a < e->log.n_actions && !str_eq(e->actions[a], str_of(action)))
-        a++;
-    if (a == e->log.n_actions) {
-        fprintf(stderr, "%s: --policy always:%s: the log has no such action\n", COMMAND, action);
-        return -EINVAL;
-    }
-    int err = table_new(e);
-    for (size_t k = 0; err == 0 && k < e->log.n_positions; k++)
-        e->p[k * e->log.n_actions + a] = 1;
-    snprintf(e->name, sizeof e->name, "always %.150s", action);
-    return err;
-}
-
-/* How often the log chose each action at each position, in place of what it wrote down. */
-static int estimate_propensities(struct evaluation *e) {
-    size_t n = e->log.n_actions;
-    autofree(free) double *count = calloc(e->log.n_positions * n, sizeof *count);
-    autofree(free) double *total = calloc(e->log.n_positions, sizeof *total);
-    if (!count || !total)
-        return -ENOMEM;
-    for (size_t i = 0; i < e->frame->n; i++) {
-        size_t at = e->position ? e->position[i] : 0;
-        count[at * n + e->action[i]]++;
-        total[at]++;
-    }
-    for (size_t i = 0; i < e->frame->n; i++) {
-        size_t at = e->position ? e->position[i] : 0;
-        e->propensity[i] = count[at * n + e->action[i]] / total[at];
-    }
-    return 0;
-}
-
-static int set_propensities(struct evaluation *e) {
-    if (strcmp(e->o->propensity, "logged") == 0)
-        return 0;
-    if (strcmp(e->o->propensity, "estimated") == 0)
-        return estimate_propensities(e);
-    fprintf(stderr, "%s: --propensity %s: logged or estimated\n", COMMAND, e->o->propensity);
-    return -EINVAL;
-}
-
-/* How often each action was chosen at each position of another log, and what that log earned. */
-static int as_log(struct evaluation *e, const char *path) {
-    struct frame_role role[ROLES];
-    memcpy(role, ROLE, sizeof role);
-    role[PROPENSITY].missing = NULL;
-    autofree(free) uint32_t *action = NULL, *position = NULL;
-    autofree(free) double *total = NULL;
-    struct moments earned = {0};
-    int err = frame_read(COMMAND, path, &e->other);
-    if (err == 0)
-        err = frame_filter(COMMAND, e->other, e->o->where.v, e->o->where.n);
-    if (err == 0)
-        err = frame_roles(COMMAND, e->other, e->o->maps.v, e->o->maps.n, role, ROLES);
-    if (err == 0)
-        err = places(e->other, role[ACTION].column, &e->actions, &e->log.n_actions, &action);
-    if (err == 0 && e->position && role[POSITION].column)
-        err =
-            places(e->other, role[POSITION].column, &e->positions, &e->log.n_positions, &position);
-    if (err == 0)
-        err = table_new(e);
-    if (err == 0 && !(total = calloc(e->log.n_positions, sizeof *total)))
-        err = -ENOMEM;
-    for (size_t i = 0; err == 0 && i < e->other->n; i++) {
-        double reward;
-        size_t at = position ? position[i] : 0;
-        err = frame_bounded(COMMAND, e->other, role[REWARD].column, i, 0, -1e12, 1e12, &reward);
-        moments_add(&earned, reward, 0);
-        e->p[at * e->log.n_actions + action[i]]++;
-        total[at]++;
-    }
-    for (size_t k = 0; err == 0 && k < e->log.n_positions * e->log.n_actions; k++) {
-        size_t at = k / e->log.n_actions;
-        e->p[k] = total[at] > 0 ? e->p[k] / total[at] : 1 / (double)e->log.n_actions;
-    }
-    e->truth = mean_of(&earned).value;
-    e->truth_se = mean_of(&earned).se;
-    e->truth_n = (size_t)earned.n;
-    snprintf(e->name, sizeof e->name, "choosing as often as %.150s", path);
-    return err;
-}
-
-static int set_policy(struct evaluation *e) {
-    const char *p = e->o->policy;
-    e->truth = NAN;
-    if (strcmp(p, "uniform") == 0)
-        return uniform(e);
-    if (strncmp(p, "always:", 7) == 0)
-        return always(e, p + 7);
-    if (strncmp(p, "log:", 4) == 0)
-        return as_log(e, p + 4);
-    if (strcmp(p, "column") == 0 && e->role[TARGET].column) {
-        e->target = e->own;
-        snprintf(e->name, sizeof e->name, "probabilities in column %.100s",
-                 e->role[TARGET].column->name);
-        return 0;
-    }
-    if (strcmp(p, "column") == 0)
-        fprintf(stderr,
-                "%s: --policy column needs --map COLUMN=target, the probability with which "
-                "the policy would have chosen the logged action\n",
-                COMMAND);
-    else
-        fprintf(stderr, "%s: --policy %s: uniform, always:ACTION, log:FILE or column\n", COMMAND,
-                p);
-    return -EINVAL;
-}
-
 /* ---- evaluation ----------------------------------------------------------------------- */
 
 static int write_rounds(const struct evaluation *e) {
+    size_t skip = e->log.n - e->judged.n;
     FILE *f = fopen(e->o->rounds, "we");
     if (!f) {
         fprintf(stderr, "%s: cannot write %s: %s\n", COMMAND, e->o->rounds, strerror(errno));
         return -EIO;
     }
     fprintf(f, "line,position,reward,propensity,target,model,model_mean\n");
-    for (size_t i = 0; i < e->log.n; i++) {
+    for (size_t i = 0; i < e->judged.n; i++) {
         const struct ope_round *r = &e->rounds[i];
-        fprintf(f, "%llu,%u,%.17g,%.17g,%.17g,%.17g,%.17g\n", (unsigned long long)e->frame->line[i],
-                r->position, r->reward, e->propensity[i], r->weight * e->propensity[i], r->model,
+        fprintf(f, "%llu,%u,%.17g,%.17g,%.17g,%.17g,%.17g\n",
+                (unsigned long long)e->frame->line[skip + i], r->position, r->reward,
+                e->judged.propensity[i], r->weight * e->judged.propensity[i], r->model,
                 r->model_mean);
     }
     bool bad = ferror(f);
@@ -376,7 +214,7 @@ static void sort_positions(struct evaluation *e, struct ope_result *by) {
 }
 
 static int show(struct evaluation *e) {
-    const struct options *o = e->o;
+    const struct ope_options *o = e->o;
     struct ope_config c = {.clip = o->clip,
                            .tau = o->tau,
                            .level = o->level,
@@ -384,9 +222,9 @@ static int show(struct evaluation *e) {
                            .seed = (uint64_t)o->seed};
     struct ope_result all;
     autofree(free) struct ope_result *by = calloc(e->log.n_positions, sizeof *by);
-    int err = by ? ope_estimate(e->rounds, e->log.n, -1, &c, &all) : -ENOMEM;
+    int err = by ? ope_estimate(e->rounds, e->judged.n, -1, &c, &all) : -ENOMEM;
     for (size_t p = 0; p < e->log.n_positions && e->log.n_positions > 1 && err == 0; p++) {
-        err = ope_estimate(e->rounds, e->log.n, (int64_t)p, &c, &by[p]);
+        err = ope_estimate(e->rounds, e->judged.n, (int64_t)p, &c, &by[p]);
         err = err == -ENODATA ? 0 : err; /* a position only the other log has */
     }
     if (err < 0)
@@ -418,14 +256,14 @@ static int show(struct evaluation *e) {
     return err;
 }
 
-static int evaluate(const struct options *o, const char *path) {
+static int evaluate(const struct ope_options *o, const char *path) {
     struct evaluation e = {.o = o};
     int err = read_log(&e, path);
     e.log.n_positions = MAX(e.log.n_positions, 1);
     if (err == 0)
-        err = set_policy(&e);
+        err = ope_set_policy(&e);
     if (err == 0)
-        err = set_propensities(&e);
+        err = ope_set_propensities(&e);
     if (err == 0)
         err = read_context(&e);
     if (err == 0)
@@ -438,7 +276,12 @@ static int evaluate(const struct options *o, const char *path) {
         e.log.propensity = e.propensity;
         e.log.group = e.role[GROUP].column ? e.group : NULL;
         struct ope_model_config model = {o->penalty, (uint32_t)o->folds, (uint64_t)o->seed};
-        err = ope_rounds(&e.log, e.target ? by_column : by_table, &e, &model, e.rounds);
+        const void *arg;
+        ope_policy *policy;
+        err = ope_teach_policy(&e);
+        policy = ope_policy_of(&e, &arg);
+        if (err == 0)
+            err = ope_rounds(&e.judged, policy, arg, &model, e.rounds);
     }
     if (err == 0)
         err = show(&e);
@@ -447,23 +290,25 @@ static int evaluate(const struct options *o, const char *path) {
 }
 
 int cmd_ope(int argc, char **argv) {
-    struct options o = {.policy = "uniform",
-                        .propensity = "logged",
-                        .items = "",
-                        .json = "",
-                        .report = "",
-                        .rounds = "",
-                        .tau = 10,
-                        .penalty = 10,
-                        .level = .95,
-                        .folds = 3,
-                        .resamples = 1000,
-                        .seed = 1};
+    struct ope_options o = {.policy = "uniform",
+                            .propensity = "logged",
+                            .items = "",
+                            .json = "",
+                            .report = "",
+                            .rounds = "",
+                            .tau = 10,
+                            .penalty = 10,
+                            .level = .95,
+                            .folds = 3,
+                            .resamples = 1000,
+                            .seed = 1};
     const struct flag flags[] = {
         {"policy", FLAG_STR, &o.policy, "POLICY",
          "whose value: uniform (every action alike), always:ACTION, log:FILE (as often as another "
-         "log chose, by position), or column (the log has the probability of its action under the "
-         "policy, --map COLUMN=target; then without the model)",
+         "log chose, by position), column (the log has the probability of its action under the "
+         "policy, --map COLUMN=target; then without the model), or a bandit: epsilon-greedy, "
+         "linucb, "
+         "thompson, squarecb; the first half of the log teaches it, the other half values it",
          0, 0},
         {"propensity", FLAG_STR, &o.propensity, "logged|estimated",
          "estimated: how often the log chose the action at that position, instead of what it wrote "
@@ -496,7 +341,8 @@ int cmd_ope(int argc, char **argv) {
          "the result as JSON too; -: only that, on standard output", 0, 0},
     };
     const struct usage usage = {
-        .synopsis = "ope LOG [--policy uniform|always:ACTION|log:FILE|column] [--context COLUMN]",
+        .synopsis =
+            "ope LOG [--policy uniform|always:ACTION|log:FILE|thompson|…] [--context COLUMN]",
         .text =
             "What would another policy have earned? Judged from a log of decisions that wrote "
             "down with which probability each was made: by the direct method (a model of the "
@@ -510,6 +356,7 @@ int cmd_ope(int argc, char **argv) {
             "  beckon ope decisions.jsonl --policy always:autumn-coupon\n"
             "  beckon ope random.csv.gz --policy log:thompson.csv.gz --context "
             "'user_feature_*'\n"
+            "  beckon ope decisions.jsonl --policy linucb --context 'context.*'\n"
             "  beckon ope log.csv --map clicked=reward --map p=propensity --report ope.html\n",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),

@@ -155,7 +155,7 @@ static void describe(const struct ope_round *rounds, size_t n, int64_t position,
         ret->weight_max = fmax(ret->weight_max, r->weight);
         ret->lost += r->lost;
         ret->clipped += c->clip > 0 && r->weight > c->clip;
-        ret->rewarded += r->weight > 0 && r->reward != 0;
+        ret->rewarded += r->weight >= .1 && r->reward != 0;
     }
     if (ret->n == 0)
         return;

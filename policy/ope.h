@@ -78,7 +78,7 @@ enum ope_warning {
     OPE_HEAVY_ROUND = 1 << 2,   /* one group of rounds has over 5 % of all weight */
     OPE_BAD_WEIGHTS = 1 << 3,   /* mean weight over 4 standard errors (and 2 %) from 1: propensities
                                    or support are wrong */
-    OPE_FEW_REWARDS = 1 << 4,   /* under 10 rounds with weight have a reward */
+    OPE_FEW_REWARDS = 1 << 4,   /* under 10 rounds that weigh have a reward */
     OPE_WARNINGS = 5
 };
 const char *ope_warning_text(enum ope_warning w); /* what it means and what to do */
@@ -90,7 +90,7 @@ struct ope_result {
     double effective; /* (sum w)^2 / sum w^2 (Kish 1965), of the unclipped weights */
     double weight_mean, weight_mean_se, weight_max, heaviest; /* heaviest: share of a group */
     double lost, clipped; /* shares: of probability without support; of rounds clipped */
-    size_t rewarded;      /* rounds with a weight and a reward that is not 0 */
+    size_t rewarded;      /* rounds with a reward that is not 0 and a weight of .1 or more */
     unsigned warnings;    /* of enum ope_warning */
 };
 

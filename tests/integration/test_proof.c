@@ -100,6 +100,21 @@ Test(proof, ope_compares_with_what_the_policy_earned_in_its_own_log) {
                  0);
 }
 
+Test(proof, ope_values_bandits_by_rounds_they_have_not_seen) {
+    autofree(free) char *log = decisions();
+    static char *const KIND[] = {"epsilon-greedy", "linucb", "thompson", "squarecb"};
+    for (size_t k = 0; k < ARRAY_LEN(KIND); k++) {
+        cr_assert_eq(RUN("ope", log, "--policy", KIND[k], "--context", "age", "--json", "-",
+                         "--resamples", "20"),
+                     EXIT_DONE);
+        json_t *o = answer();
+        cr_assert_eq(number_at(o, "rounds"), 2000);
+        /* the second action earns .4, the first .2, and .25 was logged */
+        cr_assert_gt(number_at(o, "estimates.dr.value"), .3, "%s", KIND[k]);
+        json_decref(o);
+    }
+}
+
 Test(proof, ope_says_what_is_wrong_and_where) {
     autofree(free) char *log = temp_dir_file(&dir, "log.csv");
     WRITE(log, "action,reward,p\na,1,.5\nb,,1.5\n");
@@ -112,7 +127,7 @@ Test(proof, ope_says_what_is_wrong_and_where) {
     cr_assert_eq(
         RUN("ope", log, "--map", "p=propensity", "--where", "action=a", "--policy", "wish"),
         EXIT_USAGE);
-    SAID("uniform, always:ACTION, log:FILE or column");
+    SAID("uniform, always:ACTION, log:FILE, column or a bandit");
     cr_assert_eq(
         RUN("ope", log, "--map", "p=propensity", "--where", "action=a", "--policy", "always:z"),
         EXIT_USAGE);
