@@ -9,7 +9,8 @@
  *   beckon:trending         the same
  *   beckon:user:{USER}      hash
  *   beckon:stats, beckon:campaign:{ID}   hashes
- *   beckon:triggers         stream
+ *   beckon:triggers         stream; the only one not filled again after Redis lost its data: it
+ *                           goes on with the next trigger (campaign-triggers has them all)
  *   beckon:marker:{INSTANCE}:TOKEN       to notice that Redis lost its data
  * The braces are literal: what is between them is Redis Cluster's hash tag. So that it is
  * always the whole id, ids are escaped there: '{', '}', '%', control bytes and DEL become

@@ -162,20 +162,22 @@ static void publish_trending(struct publisher *p) {
 
 static void *publish(void *arg) {
     struct publisher *p = arg;
-    int64_t stats_us = 0, trending_us = 0;
+    int64_t stats_due_us = 0, trending_due_us = 0;
     for (bool last = false; !last;) {
         last = atomic_load(&p->quit);
         int64_t now = clock_mono_us();
+        if (cache_wiped(p->cache))
+            stats_due_us = trending_due_us = 0;
         /* While Redis is away nothing piles up here: the numbers come again. */
         bool room = cache_pending(p->cache) == 0;
-        if (room && (last || now - stats_us >= STATS_MS * 1000)) {
+        if (room && (last || now >= stats_due_us)) {
             publish_stats(p);
             publish_campaigns(p);
-            stats_us = now;
+            stats_due_us = now + STATS_MS * 1000;
         }
-        if (room && (last || now - trending_us >= p->cfg->lists_trending_interval * 1000)) {
+        if (room && (last || now >= trending_due_us)) {
             publish_trending(p);
-            trending_us = now;
+            trending_due_us = now + p->cfg->lists_trending_interval * 1000;
         }
         if (cache_pending(p->cache) && cache_send(p->cache) == 0)
             cache_wait(p->cache);

@@ -5,6 +5,7 @@
 enum {
     REWRITE_SLICE = 256,     /* users ranked per turn while a wiped cache is filled again … */
     REWRITE_SLICE_BUSY = 32, /* … and when there are events as well */
+    USERS_PER_SIMILAR = 16,  /* a list of similar items costs about as much as so many users' */
     UPKEEP_MS = 100,
     MEASURE_MS = 1000,
 };
@@ -210,12 +211,14 @@ static void upkeep(struct stream *s) {
             s->slots[i].rewriting = true;
             s->slots[i].rewrite_cursor = 0;
         }
+        s->rewriting_similar = true;
+        s->similar_cursor = 0;
     }
     if (r < 0)
         stop_with(s, STREAM_FAILED);
 }
 
-/* Users of one lane whose lists the cache lacks. */
+/* Lists that the cache lacks: of users of one lane, and when all lanes are through, of items. */
 static void rewrite_some(struct stream *s, size_t users) {
     for (size_t i = 0; i < s->n_slots; i++) {
         struct slot *slot = &s->slots[i];
@@ -225,6 +228,9 @@ static void rewrite_some(struct stream *s, size_t users) {
             worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_wall_ms());
         return;
     }
+    if (s->rewriting_similar)
+        s->rewriting_similar = worker_rewrite_similar(s->worker, &s->similar_cursor,
+                                                      users / USERS_PER_SIMILAR, clock_wall_ms());
 }
 
 static bool commit_due(const struct stream *s) {

@@ -12,7 +12,8 @@ enum {
     SIMILAR_PER_STEP = 512,
     MAINTAIN_EVENTS = 4096,
     TRIGGER_ITEMS = 10,
-    DROP_CHUNK = 256
+    DROP_CHUNK = 256,
+    ROW_CHUNK = 65536
 };
 
 struct touched {
@@ -320,7 +321,6 @@ static void maintain(struct worker *w, size_t learned, struct input *in, size_t 
     if (n && before / MAINTAIN_EVENTS != (before + learned) / MAINTAIN_EVENTS) {
         model_write(w);
         model_maintain(w->world->model, in[n - 1].lane->stream_ms);
-        __atomic_store_n(&w->world->now_ms, in[n - 1].lane->stream_ms, __ATOMIC_RELAXED);
         model_unlock(w);
     }
 }
@@ -373,6 +373,10 @@ static void rank_users(struct worker *w, const struct touched *t, size_t n, bool
 static void write_similar(struct worker *w) {
     model_read(w);
     for (size_t i = 0; i < w->n_similar; i++) {
+        struct item_view v;
+        model_item_view(w->world->model, w->similar[i], &v);
+        if (!v.id.n)
+            continue; /* gone since its list was written */
         model_similar(w->learner, w->similar[i], (uint32_t)w->world->cfg->lists_similar_n,
                       &w->lists[0]);
         w->sink->similar(w->sink->ctx, w->similar[i], &w->lists[0]);
@@ -409,6 +413,8 @@ int worker_step(struct worker *w, struct input *in, size_t n, int64_t wall_ms) {
         maintain(w, learned, in, at);
     }
     metric_add(&w->metrics->events, n);
+    if (n && in[n - 1].lane->stream_ms > __atomic_load_n(&w->world->now_ms, __ATOMIC_RELAXED))
+        __atomic_store_n(&w->world->now_ms, in[n - 1].lane->stream_ms, __ATOMIC_RELAXED);
     int r = finish(w, wall_ms);
     /* Only now, because it may free users that were touched. */
     for (size_t i = 0; i < n; i++)
@@ -498,6 +504,19 @@ bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t m
         if (done >= max)
             return true;
     }
+}
+
+bool worker_rewrite_similar(struct worker *w, uint32_t *cursor, size_t max, int64_t wall_ms) {
+    uint32_t rows = w->cap_similar_ms, end = *cursor + MIN(rows - *cursor, (uint32_t)ROW_CHUNK);
+    max = MIN(max, (size_t)SIMILAR_PER_STEP);
+    for (; *cursor < end && w->n_similar < max; ++*cursor)
+        if (w->similar_ms[*cursor]) {
+            w->similar_ms[*cursor] = wall_ms;
+            w->similar[w->n_similar++] = *cursor;
+        }
+    if (w->n_similar)
+        write_similar(w);
+    return *cursor < rows;
 }
 
 void worker_preview(struct worker *w, struct input *const *in, size_t n, struct list *ret) {

@@ -55,6 +55,10 @@ int worker_price_drops(struct worker *w, struct lane *l, int64_t wall_ms);
 bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t max,
                     int64_t wall_ms);
 
+/* Makes again, likewise, the lists of similar items that this worker made before: up to `max` (512
+ * at most) of the item rows from *cursor on. False: that was the last. */
+bool worker_rewrite_similar(struct worker *w, uint32_t *cursor, size_t max, int64_t wall_ms);
+
 /* For `replay`: lists of the users of these inputs as they stand before the step. */
 void worker_preview(struct worker *w, struct input *const *in, size_t n, struct list *ret);
 

@@ -94,6 +94,38 @@ Test(outage, redis_gone_in_the_middle_loses_nothing, .timeout = 120) {
     tear_down(&f);
 }
 
+struct similar {
+    struct service *s;
+    long long lists; /* before Redis was emptied */
+};
+
+static bool all_but_triggers(void *arg) {
+    struct similar *w = arg;
+    return all_lists(w->s) && service_keys(w->s, "beckon:similar:*") == w->lists &&
+           service_keys(w->s, "beckon:trending") == 1 && service_keys(w->s, "beckon:stats") == 1;
+}
+
+/* Nothing comes in afterwards, and no interval is over: what was there is written again because
+ * it is missing. */
+Test(outage, an_emptied_redis_is_filled_again_without_events, .timeout = 120) {
+    struct fixture f = {.kafka = kafka_start(1)};
+    service_open(&f.s, f.kafka, 2, feed_campaigns);
+    service_option(&f.s, "lists.similar_interval=1d");
+    service_option(&f.s, "lists.trending_interval=1d");
+    feed_start(&f.feed, &f.s);
+    service_start(&f.s);
+    feed_while_not(&f.feed, at_work, &f.s);
+    service_drain(&f.s, 60000);
+    struct similar w = {&f.s, service_keys(&f.s, "beckon:similar:*")};
+    cr_assert_gt(w.lists, 10);
+    freeReplyObject(redisCommand(f.s.eye, "FLUSHALL"));
+    cr_assert(wait_until(all_but_triggers, &w, 20000), "%lld users, %lld of %lld items, %lld",
+              service_keys(&f.s, "beckon:top:*"), service_keys(&f.s, "beckon:similar:*"), w.lists,
+              service_keys(&f.s, "beckon:trending"));
+    cr_assert_eq(service_stop(&f.s), STREAM_STOPPED);
+    tear_down(&f);
+}
+
 /* Asked to stop while Redis is away: it does not wait for ever, and what it did not
  * commit is done by the next one. */
 Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 120) {
