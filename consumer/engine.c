@@ -28,6 +28,7 @@ struct engine {
     struct globals *globals;
     atomic_bool stop; /* ours: set when the caller's is, or when a worker ended */
     atomic_uint owned;
+    atomic_bool leads;
     int32_t partitions;
     struct metrics shared_metrics; /* of the globals thread */
     struct engine_worker *worker;
@@ -102,6 +103,7 @@ static int start_workers(struct engine *e) {
             .stop = &e->stop,
             .partitions = e->partitions,
             .owned = &e->owned,
+            .leads = &e->leads,
             .static_member = e->c.static_member,
             .hooks = e->c.hooks,
             .decided = w->decided,
@@ -191,7 +193,7 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
         if (!(e->worker[i].decided =
                   calloc(policy_campaigns(e->world->policies) + 1, sizeof *e->worker[i].decided)))
             return -ENOMEM;
-    r = globals_start(e->world, &e->shared_metrics, c->stop, &e->globals);
+    r = globals_start(e->world, &e->shared_metrics, &e->leads, c->stop, &e->globals);
     if (r == 0 && *c->cfg->app_metrics_listen)
         r = metrics_serve(c->cfg->app_metrics_listen, &(struct metrics_source){e, collect, healthy},
                           &e->server);

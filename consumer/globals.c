@@ -8,6 +8,7 @@
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 #include "consumer/outbox.h"
+#include "consumer/refused.h"
 
 enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256 };
 
@@ -23,7 +24,8 @@ struct globals {
         rd_kafka_topic_partition_list_t *list; /* offset: the end; below it, not read yet */
         int left;
     } end;
-    uint64_t records, refused;
+    uint64_t records;
+    struct refused *refused;
     rd_kafka_message_t *held; /* its schema cannot be had now: nothing overtakes it */
     struct buf key, value;
     struct outbox outbox;
@@ -33,23 +35,34 @@ struct globals {
     atomic_bool quit;
 };
 
-/* One record of any of the topics. Refused ones are counted and logged: they are
- * the catalogue's, not a user's, and somebody should mend them. False: it can only be
- * read when the schema registry answers again. */
+/* Whether the record came after the start: its partition was read up to the end found then. */
+static bool is_new(const struct globals *g, const rd_kafka_message_t *m) {
+    const rd_kafka_topic_partition_t *p =
+        rd_kafka_topic_partition_list_find(g->end.list, rd_kafka_topic_name(m->rkt), m->partition);
+    return !p || p->offset < 0;
+}
+
+static int restore_row(struct globals *g, struct str key, const rd_kafka_message_t *m) {
+    if (!m->payload)
+        return 0;
+    pthread_rwlock_wrlock(&g->world->model_lock);
+    int r = model_item_restore(g->world->model, key, m->payload, m->len);
+    pthread_rwlock_unlock(&g->world->model_lock);
+    return r;
+}
+
+/* One record of any of the topics. False: it can only be read when the schema registry answers
+ * again. */
 static bool apply(struct globals *g, const rd_kafka_message_t *m) {
     const char *topic = rd_kafka_topic_name(m->rkt);
     struct str key = {m->key, m->key_len};
     struct origin o = {topic, m->partition, m->offset, rd_kafka_message_timestamp(m, NULL)};
-    struct dead why = {.schema_id = -1};
+    struct dead why = {.reason = DEAD_NONE, .schema_id = -1};
     enum dead_reason r = DEAD_NONE;
     int err = 0;
     _Atomic uint64_t *count = NULL;
     if (strcmp(topic, g->model_topic) == 0) {
-        if (m->payload) {
-            pthread_rwlock_wrlock(&g->world->model_lock);
-            err = model_item_restore(g->world->model, key, m->payload, m->len);
-            pthread_rwlock_unlock(&g->world->model_lock);
-        }
+        err = restore_row(g, key, m);
     } else if (strcmp(topic, g->cfg->topics_items) == 0) {
         struct item_info info;
         count = &g->metrics->catalogue;
@@ -57,6 +70,11 @@ static bool apply(struct globals *g, const rd_kafka_message_t *m) {
         if (r == DEAD_NONE)
             err =
                 world_item(g->world, &info, o.timestamp_ms > 0 ? o.timestamp_ms : clock_wall_ms());
+        if (err == -EINVAL) {
+            why.reason = DEAD_FIELD;
+            snprintf(why.detail, sizeof why.detail,
+                     "%zu content numbers, which is not what the first item had", info.n_dense);
+        }
     } else {
         struct control_info c;
         count = &g->metrics->controls;
@@ -72,11 +90,9 @@ static bool apply(struct globals *g, const rd_kafka_message_t *m) {
         metric_add(count, 1);
     if (r == DEAD_NONE && err == 0)
         return true;
-    g->refused++;
-    metric_add(&g->metrics->refused_records, 1);
-    log_warning("record-refused", "topic=%s partition=%d offset=%lld reason=%s detail=%s", topic,
-                m->partition, (long long)m->offset,
-                r == DEAD_NONE ? strerror(-err) : dead_reason_name(r), log_q(why.detail));
+    if (!why.detail[0])
+        snprintf(why.detail, sizeof why.detail, "%s", strerror(-err));
+    refused_add(g->refused, m, &o, &why, count && is_new(g, m));
     return true;
 }
 
@@ -197,7 +213,7 @@ static int read_whole(struct globals *g) {
         return -EINTR;
     stop_following_model(g);
     log_info("catalogue-ready", "records=%llu refused=%llu items=%u wishes=%zu ms=%lld",
-             (unsigned long long)g->records, (unsigned long long)g->refused,
+             (unsigned long long)g->records, (unsigned long long)refused_count(g->refused),
              model_items(g->world->model), wishes_users(g->world->wishes),
              (long long)(clock_mono_us() - start) / 1000);
     return 0;
@@ -245,7 +261,10 @@ static void save_model(struct globals *g) {
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
     struct globals *g = opaque;
     (void)rk;
-    g->undelivered += m->err != RD_KAFKA_RESP_ERR_NO_ERROR;
+    if (m->err && strcmp(rd_kafka_topic_name(m->rkt), g->model_topic) != 0)
+        refused_undelivered(g->refused);
+    else if (m->err)
+        g->undelivered++;
 }
 
 static rd_kafka_t *saver(struct globals *g) {
@@ -265,6 +284,7 @@ static void *follow(void *arg) {
     int64_t saved = clock_mono_us();
     while (!atomic_load(&g->quit)) {
         poll_once(g, 100);
+        refused_turn(g->refused, g->producer, clock_mono_us());
         rd_kafka_poll(g->producer, 0);
         if (clock_mono_us() - saved >= g->cfg->model_save_interval * 1000) {
             save_model(g);
@@ -290,6 +310,7 @@ static void globals_free(struct globals *g) {
     if (g->end.list)
         rd_kafka_topic_partition_list_destroy(g->end.list);
     decoder_free(g->decoder);
+    refused_free(g->refused);
     buf_free(&g->key);
     buf_free(&g->value);
     outbox_free(&g->outbox);
@@ -297,8 +318,8 @@ static void globals_free(struct globals *g) {
 }
 DEFINE_CLEANUP(struct globals, globals_free)
 
-int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
-                  struct globals **ret) {
+int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
+                  const atomic_bool *stop, struct globals **ret) {
     autofree(globals_free) struct globals *g = calloc(1, sizeof *g);
     if (!g)
         return -ENOMEM;
@@ -321,6 +342,8 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
                                           "100", /* how long an end takes to be seen */
                                           NULL};
     int r = decoder_new(g->cfg, &g->decoder);
+    if (r == 0)
+        r = refused_new(g->cfg, m, leads, &g->refused);
     if (r < 0)
         return r;
     g->consumer = kafka_client(g->cfg, RD_KAFKA_CONSUMER, consume);

@@ -12,8 +12,10 @@ struct globals;
 /* Reads items, user-control and the model topic up to their present ends (progress in
  * the log), so that the first event finds them; then a thread goes on following
  * items and user-control and saves changed item vectors every model.save_interval.
+ * What cannot be used is counted and becomes a dead letter (refused.h); `leads`: this process
+ * owns partition 0 of the clickstream.
  * 0, -EINTR when *stop was set meanwhile, or an error (logged). */
-int globals_start(struct world *w, struct metrics *m, const atomic_bool *stop,
-                  struct globals **ret);
+int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
+                  const atomic_bool *stop, struct globals **ret);
 /* Saves what changed and ends the thread. */
 void globals_stop(struct globals *g);

@@ -35,6 +35,8 @@ struct stream_config {
     const atomic_bool *stop;
     int32_t partitions; /* of the clickstream topic */
     atomic_uint *owned; /* partitions owned by the whole process, for budget shares */
+    atomic_bool *leads; /* set while a worker of the process owns partition 0: what one process of
+                         * the group has to do is done by that one */
     bool static_member; /* join with group.instance.id, so that a restart takes over at once */
     struct stream_hooks hooks;
     uint64_t (*decided)[PR_COUNT]; /* per campaign, counted relaxed; owned by the caller */

@@ -1,32 +1,9 @@
+#include "consumer/letter.h"
 #include "consumer/stream_internal.h"
 
 int stream_dead(struct stream *s, const struct input *in, const struct dead *why) {
-    const rd_kafka_message_t *m = in->msg;
     metric_add(&s->metrics->dead[why->reason], 1);
-    if (!*s->cfg->topics_dlq)
-        return 0;
-    struct dead_letter d = {
-        .reason = why->reason,
-        .detail = why->detail,
-        .schema_id = why->schema_id,
-        .origin = in->origin,
-        .key = m->key,
-        .key_n = MIN(m->key_len, (size_t)DEAD_LETTER_KEY_MAX),
-        .payload = m->payload,
-        .payload_n = m->len,
-        .time_ms = clock_wall_ms(),
-    };
-    int r = encode_dead_letter(s->encoder, &d, &s->scratch);
-    if (r < 0)
-        return r;
-    rd_kafka_headers_t *had = NULL, *headers;
-    if (rd_kafka_message_headers(m, &had) == RD_KAFKA_RESP_ERR_NO_ERROR && had)
-        headers = rd_kafka_headers_copy(had);
-    else
-        headers = rd_kafka_headers_new(1);
-    rd_kafka_header_add(headers, "beckon-reason", -1, dead_reason_name(why->reason), -1);
-    return outbox_put(&s->outbox, s->cfg->topics_dlq, RD_KAFKA_PARTITION_UA, m->key, d.key_n,
-                      s->scratch.p, s->scratch.n, 0, headers);
+    return letter_put(&s->outbox, s->cfg, s->encoder, &s->scratch, in->msg, &in->origin, why);
 }
 
 static uint64_t sample_hash(const struct trigger_record *t) {

@@ -11,6 +11,8 @@ static void set_ready(struct stream *s, struct slot *slot, bool ready) {
     if (slot->ready == ready)
         return;
     slot->ready = ready;
+    if (slot->lane->partition == 0)
+        atomic_store(s->c->leads, ready);
     unsigned delta = ready ? 1 : -1u, owned = atomic_fetch_add(s->c->owned, delta) + delta;
     policy_set_budget_share(s->c->world->policies, owned, (uint32_t)s->c->partitions);
 }

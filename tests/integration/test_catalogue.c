@@ -7,7 +7,7 @@
 
 #include "consumer/encode.h"
 #include "consumer/schema_store.h"
-#include "tests/support/service.h"
+#include "tests/support/feed.h"
 
 /* A schema registry that knows Beckon's own schemas as 100 and on, and may be down. */
 static atomic_bool down;
@@ -85,4 +85,96 @@ Test(catalogue, waits_for_the_schema_registry, .timeout = 90) {
     service_close(&s);
     kafka_free(k);
     MHD_stop_daemon(registry);
+}
+
+/* ---- what cannot be used ---- */
+
+static const struct refusal {
+    bool control;
+    const char *payload, *reason;
+} refusals[] = {
+    {false, "{\"item_id\":\"a\",\"price\":\"dear\"}", "bad-field"},
+    {false, "{\"item_id\":\"a\"", "bad-json"},
+    {false, "{\"price\":1}", "missing-item"},
+    {true, "{\"user_id\":\"u\",\"consent\":3}", "bad-field"},
+    {true, "nothing", "bad-json"},
+};
+
+static void put_refusals(struct service *s, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++)
+        kafka_put(s->kafka, refusals[i].control ? s->control : s->items, RD_KAFKA_PARTITION_UA,
+                  STR(""), str_of(refusals[i].payload));
+    kafka_flush(s->kafka);
+}
+
+static bool is_letter(const struct service *s, const struct record *r, const struct refusal *want) {
+    json_t *j = json_loadb(r->value.p, r->value.n, 0, NULL);
+    const char *topic = json_string_value(json_object_get(j, "topic"));
+    const char *payload = json_string_value(json_object_get(j, "payload"));
+    const char *reason = json_string_value(json_object_get(j, "reason"));
+    bool same = topic && payload && reason &&
+                strcmp(topic, want->control ? s->control : s->items) == 0 &&
+                strcmp(payload, want->payload) == 0 && strcmp(reason, want->reason) == 0;
+    json_decref(j);
+    return same;
+}
+
+/* How many letters there are, and of how many of the refusals. */
+static void count_letters(struct service *s, size_t *ret_all, size_t *ret_kinds) {
+    struct records r;
+    kafka_read(s->kafka, s->dead, true, &r);
+    *ret_all = r.n;
+    *ret_kinds = 0;
+    for (size_t i = 0; i < ARRAY_LEN(refusals); i++) {
+        bool there = false;
+        for (size_t k = 0; k < r.n; k++)
+            there |= is_letter(s, &r.v[k], &refusals[i]);
+        *ret_kinds += there;
+    }
+    records_free(&r);
+}
+
+struct letters {
+    struct service *s;
+    size_t kinds, all, found;
+};
+
+static bool letters_there(void *arg) {
+    struct letters *l = arg;
+    count_letters(l->s, &l->all, &l->found);
+    return l->found >= l->kinds;
+}
+
+/* Two processes meet every bad record: one letter each, and none is lost when the process that
+ * writes them is killed. What was bad before the start has none. */
+Test(catalogue, bad_records_become_dead_letters_of_one_process, .timeout = 120) {
+    struct service s;
+    service_open(&s, kafka_start(1), 2, NULL);
+    service_option(&s, "kafka.session.timeout.ms=6000");
+    service_option(&s, "kafka.heartbeat.interval.ms=500");
+    kafka_put(s.kafka, s.items, RD_KAFKA_PARTITION_UA, STR(""), STR("old"));
+    kafka_flush(s.kafka);
+    pid_t pid[2] = {service_run(&s, "a", NULL)};
+    service_await(&s, "a", "partition-ready", 2);
+    pid[1] = service_run(&s, "b", NULL);
+    service_await(&s, "b", "partition-ready", 1);
+
+    put_refusals(&s, 0, 3);
+    struct letters l = {.s = &s, .kinds = 3};
+    cr_assert(wait_until(letters_there, &l, 20000), "letters of %zu of 3", l.found);
+    cr_assert_eq(l.all, 3);
+
+    int leader = service_said(&s, "b", "partition-ready partition=0") ? 1 : 0;
+    cr_assert_eq(process_end(pid[leader], SIGKILL, 20000), 128 + SIGKILL);
+    put_refusals(&s, 3, 5);
+    l.kinds = 5;
+    cr_assert(wait_until(letters_there, &l, 60000), "letters of %zu of 5", l.found);
+    cr_assert_leq(l.all, 8, "%zu letters: more than once for each process", l.all);
+    const char *left = leader ? "a" : "b";
+    cr_assert_eq(service_said(&s, left, "record-refused"), 0, "a line for each");
+    cr_assert_geq(service_said(&s, left, "records-refused"), 1);
+    service_end(&s, pid[!leader], left);
+    struct kafka *k = s.kafka;
+    service_close(&s);
+    kafka_free(k);
 }
