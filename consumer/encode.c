@@ -1,15 +1,22 @@
 #include "consumer/encode.h"
 
 #include <math.h>
+#include <poll.h>
 #include <stdio.h>
 
 #include "consumer/avro_wire.h"
 #include "consumer/clock.h"
 #include "consumer/json_write.h"
+#include "consumer/log.h"
 #include "consumer/registry.h"
 #include "consumer/schema_store.h"
 
-enum { LAST_SCHEMA = SCHEMA_CONTROL };
+enum {
+    LAST_SCHEMA = SCHEMA_CONTROL,
+    WAIT_FIRST_MS = 200,
+    WAIT_LONGEST_MS = 5000,
+    WAIT_STEP_MS = 50
+};
 
 struct encoder {
     const struct config *cfg;
@@ -55,25 +62,45 @@ static int register_schema(struct encoder *e, int32_t schema, char err[160]) {
                              clock_mono_us(), err, &e->id[schema]);
 }
 
-/* The outputs' schemas at once, so that a registry that refuses them is noticed at the start;
- * the others (written by the loader only) when they are first used. */
 static int start_registry(struct encoder *e) {
     int rc = registry_open(e->cfg->topics_registry, e->cfg->topics_registry_timeout, &e->registry);
     if (rc == -EINVAL)
         fprintf(stderr, "topics.registry: not an http or https URL\n");
-    if (rc)
-        return rc;
     for (int32_t i = 0; i <= LAST_SCHEMA; i++)
         e->id[i] = -1;
-    for (int32_t i = SCHEMA_TRIGGER; i <= SCHEMA_LETTER; i++) {
-        char err[160] = "";
-        if (!topic_of(e->cfg, i) || !*topic_of(e->cfg, i))
-            continue;
-        if ((rc = register_schema(e, i, err))) {
-            fprintf(stderr, "topics.registry: schema for %s not registered: %s\n",
-                    topic_of(e->cfg, i), rc == -ENOMEM ? strerror(ENOMEM) : err);
+    return rc;
+}
+
+/* False: asked to stop. */
+static bool wait(int ms, const atomic_bool *stop) {
+    for (; ms > 0 && !atomic_load(stop); ms -= WAIT_STEP_MS)
+        poll(NULL, 0, MIN(ms, (int)WAIT_STEP_MS));
+    return !atomic_load(stop);
+}
+
+static int register_patiently(struct encoder *e, int32_t schema, const atomic_bool *stop) {
+    char err[160] = "";
+    int rc, pause_ms = WAIT_FIRST_MS;
+    while ((rc = register_schema(e, schema, err)) == -EAGAIN && stop) {
+        log_warning("registry-wait", "topic=%s retry_ms=%d error=%s", topic_of(e->cfg, schema),
+                    pause_ms, log_q(err));
+        if (!wait(pause_ms, stop))
+            return -EINTR;
+        pause_ms = MIN(2 * pause_ms, (int)WAIT_LONGEST_MS);
+    }
+    if (rc)
+        fprintf(stderr, "topics.registry: schema for %s not registered: %s\n",
+                topic_of(e->cfg, schema), rc == -ENOMEM ? strerror(ENOMEM) : err);
+    return rc;
+}
+
+int encoder_register(struct encoder *e, const int32_t *schemas, size_t n, const atomic_bool *stop) {
+    for (size_t i = 0; i < n; i++) {
+        const char *topic = topic_of(e->cfg, schemas[i]);
+        int rc =
+            e->id[schemas[i]] < 0 && topic && *topic ? register_patiently(e, schemas[i], stop) : 0;
+        if (rc)
             return rc;
-        }
     }
     return 0;
 }

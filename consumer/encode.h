@@ -1,6 +1,8 @@
 /* From Beckon's records to message bytes, in topics.output_format. One encoder per thread. */
 #pragma once
 
+#include <stdatomic.h>
+
 #include "consumer/decode.h"
 
 /* What goes to campaign-triggers and (with suppressed ones) to decisions. */
@@ -33,17 +35,23 @@ struct dead_letter {
 };
 
 struct encoder;
-/* With a registry (topics.registry, format confluent) the schemas of triggers, decisions and dead
- * letters are registered here, those of events, items and control records when first encoded.
- * `format` is usually cfg->topics_output_format. 0, -ENOMEM, and after printing why: -EINVAL
- * (the folder or the registry contradicts), -EAGAIN (the registry does not answer). */
+/* Asks no registry yet: with one (topics.registry, format confluent) a schema is registered by
+ * encoder_register, or when a record of its kind is first encoded. `format` is usually
+ * cfg->topics_output_format. 0, -ENOMEM, or -EINVAL after printing why (schema folder, URL). */
 int encoder_new(const struct config *cfg, enum data_format format, struct encoder **ret);
 void encoder_free(struct encoder *e);
 DEFINE_CLEANUP(struct encoder, encoder_free)
 
+/* Registers these schemas (SCHEMA_…), so that a registry that refuses one is noticed now. With
+ * `stop` it waits for a registry that is away, saying so in the log, at growing intervals of five
+ * seconds at most, until *stop is set; without, that is a failure. Nothing to do without a
+ * registry, and for a topic that is not configured. 0, -EINTR, and after printing why: -EINVAL
+ * (refused), -EAGAIN (away), -ENOMEM. */
+int encoder_register(struct encoder *e, const int32_t *schemas, size_t n, const atomic_bool *stop);
+
 /* Each replaces the buffer's content. 0, -ENOMEM, or -EINVAL for a record that has no encoding
  * (more entries than fit, a tombstone: that is a message without payload; a schema that the
- * registry refuses), -EAGAIN (event, item, control: the registry does not answer now). */
+ * registry refuses), -EAGAIN (not registered before, and the registry does not answer now). */
 int encode_trigger(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_decision(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_dead_letter(struct encoder *e, const struct dead_letter *d, struct buf *out);

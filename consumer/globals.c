@@ -343,7 +343,7 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
                                           NULL};
     int r = decoder_new(g->cfg, &g->decoder);
     if (r == 0)
-        r = refused_new(g->cfg, m, leads, &g->refused);
+        r = refused_new(g->cfg, m, leads, stop, &g->refused);
     if (r < 0)
         return r;
     g->consumer = kafka_client(g->cfg, RD_KAFKA_CONSUMER, consume);

@@ -12,6 +12,7 @@
 #include "consumer/interrupt.h"
 #include "consumer/load.h"
 #include "consumer/parse.h"
+#include "consumer/schema_store.h"
 #include "consumer/sender.h"
 
 enum { SHOWN_BAD = 5, SHOWN_DRY = 3, SHOW_EVERY = 512, SLICE_MS = 100 };
@@ -432,6 +433,14 @@ static int report(struct loader *l, double seconds) {
     return l->failed || c->failed || (l->done == 0 && skipped > 0) ? EXIT_FAILED : EXIT_DONE;
 }
 
+/* One that is away now is waited for at the first record. */
+static int register_schema(struct loader *l) {
+    static const int32_t schemas[] = {
+        [LOAD_EVENTS] = SCHEMA_EVENT, [LOAD_ITEMS] = SCHEMA_ITEM, [LOAD_CONTROL] = SCHEMA_CONTROL};
+    int r = encoder_register(l->encoder, &schemas[l->o->kind], 1, NULL);
+    return r == -EAGAIN ? 0 : r;
+}
+
 static int run(struct loader *l, const struct flag_list *files) {
     const struct load_options *o = l->o;
     int r = 0;
@@ -439,6 +448,8 @@ static int run(struct loader *l, const struct flag_list *files) {
         r = sender_new(o->cfg, o->topic, o->partitions, o->kind != LOAD_EVENTS, &l->sender);
     if (r == 0)
         r = encoder_new(o->cfg, o->dry_run ? FORMAT_JSON : o->format, &l->encoder);
+    if (r == 0)
+        r = register_schema(l);
     if (r < 0)
         return EXIT_FAILED;
     interrupt_catch();

@@ -2,6 +2,7 @@
 
 #include "consumer/log.h"
 #include "consumer/metrics.h"
+#include "consumer/schema_store.h"
 
 enum { SAY_EVERY_MS = 10000 };
 
@@ -25,7 +26,8 @@ struct refused {
 };
 
 int refused_new(const struct config *cfg, struct metrics *m, const atomic_bool *leads,
-                struct refused **ret) {
+                const atomic_bool *stop, struct refused **ret) {
+    static const int32_t letter = SCHEMA_LETTER;
     autofree(refused_free) struct refused *r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
@@ -33,6 +35,8 @@ int refused_new(const struct config *cfg, struct metrics *m, const atomic_bool *
     r->metrics = m;
     r->leads = leads;
     int rc = encoder_new(cfg, (enum data_format)cfg->topics_output_format, &r->encoder);
+    if (rc == 0)
+        rc = encoder_register(r->encoder, &letter, 1, stop);
     if (rc < 0)
         return rc;
     *ret = TAKE(r);

@@ -19,9 +19,10 @@ struct refused;
 
 enum { REFUSED_KEEP_MS = 30000, REFUSED_MAX_BYTES = 4 << 20 };
 
-/* `leads`: whether this process owns partition 0. All are borrowed. 0 or what encoder_new says. */
+/* `leads`: whether this process owns partition 0; `stop` ends the wait for a schema registry; all
+ * are borrowed. 0, or what encoder_new and encoder_register say. */
 int refused_new(const struct config *cfg, struct metrics *m, const atomic_bool *leads,
-                struct refused **ret);
+                const atomic_bool *stop, struct refused **ret);
 void refused_free(struct refused *r);
 DEFINE_CLEANUP(struct refused, refused_free)
 

@@ -1,5 +1,6 @@
 #include <inttypes.h>
 
+#include "consumer/schema_store.h"
 #include "consumer/stream_internal.h"
 
 enum {
@@ -350,6 +351,7 @@ static int open_clients(struct stream *s) {
 }
 
 static int open_stream(struct stream *s) {
+    static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_LETTER};
     s->sink = stream_sink(s);
     s->msgs = calloc((size_t)s->cfg->stream_batch, sizeof(void *));
     s->inputs = calloc((size_t)s->cfg->stream_batch, sizeof *s->inputs);
@@ -362,6 +364,8 @@ static int open_stream(struct stream *s) {
         r = decoder_new(s->cfg, &s->decoder);
     if (r == 0)
         r = encoder_new(s->cfg, (enum data_format)s->cfg->topics_output_format, &s->encoder);
+    if (r == 0)
+        r = encoder_register(s->encoder, outputs, ARRAY_LEN(outputs), s->c->stop);
     return r < 0 ? r : open_clients(s);
 }
 
@@ -401,8 +405,9 @@ static void close_stream(struct stream *s) {
 
 enum stream_end stream_run(const struct stream_config *c) {
     struct stream s = {.c = c, .cfg = c->world->cfg, .metrics = c->metrics, .end = STREAM_STOPPED};
-    if (open_stream(&s) < 0)
-        stop_with(&s, STREAM_FAILED);
+    int r = open_stream(&s);
+    if (r < 0)
+        stop_with(&s, r == -EINTR ? STREAM_STOPPED : STREAM_FAILED);
     while (running(&s))
         turn(&s);
     close_stream(&s);

@@ -16,16 +16,19 @@ static enum MHD_Result respond(void *cls, struct MHD_Connection *c, const char *
                                const char *method, const char *version, const char *data, size_t *n,
                                void **state) {
     (void)cls;
-    (void)method;
     (void)version;
     (void)data;
-    (void)n;
-    (void)state;
+    if (!*state || *n) { /* a body to come, or some of it */
+        *state = &down;
+        *n = 0;
+        return MHD_YES;
+    }
     int id = 0;
+    bool post = strcmp(method, "POST") == 0;
     bool known = sscanf(url, "/schemas/ids/%d", &id) == 1 && builtin_schema(id - 100).n;
-    unsigned status = atomic_load(&down) ? 503 : known ? 200 : 404;
+    unsigned status = atomic_load(&down) ? 503 : known || post ? 200 : 404;
     struct str schema = known ? builtin_schema(id - 100) : STR("");
-    json_t *j = json_pack("{s:s%}", "schema", schema.p, schema.n);
+    json_t *j = json_pack("{s:s%, s:i}", "schema", schema.p, schema.n, "id", 77);
     char *body = json_dumps(j, 0);
     json_decref(j);
     struct MHD_Response *r =
@@ -44,6 +47,33 @@ static void put_item(struct service *s, struct encoder *e, const char *id) {
     kafka_put(s->kafka, s->items, RD_KAFKA_PARTITION_UA, i.id,
               (struct str){(const char *)b.p, b.n});
     buf_free(&b);
+}
+
+/* With outputs in its format nothing can be written without it: the start waits, and ends when
+ * asked to. */
+Test(catalogue, a_start_waits_for_a_registry_that_is_away, .timeout = 90) {
+    struct MHD_Daemon *registry = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
+                                                   respond, NULL, MHD_OPTION_END);
+    cr_assert_not_null(registry);
+    setenv("no_proxy", "127.0.0.1", 1);
+    atomic_store(&down, true);
+    struct service s;
+    service_open(&s, kafka_start(1), 2, NULL);
+    service_option(&s, "topics.output_format=confluent");
+    service_option(&s, "topics.registry=http://127.0.0.1:%d",
+                   MHD_get_daemon_info(registry, MHD_DAEMON_INFO_BIND_PORT)->port);
+    pid_t pid = service_run(&s, "a", NULL);
+    service_await(&s, "a", "registry-wait", 2);
+    cr_assert_eq(process_end(pid, SIGTERM, 20000), 0);
+    pid = service_run(&s, "b", NULL);
+    service_await(&s, "b", "registry-wait", 2);
+    atomic_store(&down, false);
+    service_await(&s, "b", "partition-ready", 2);
+    service_end(&s, pid, "b");
+    struct kafka *k = s.kafka;
+    service_close(&s);
+    kafka_free(k);
+    MHD_stop_daemon(registry);
 }
 
 /* Without the registry the start waits; no record is given up. */

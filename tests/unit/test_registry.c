@@ -45,12 +45,14 @@ static enum MHD_Result respond(void *cls, struct MHD_Connection *c, const char *
     snprintf(s->authorization, sizeof s->authorization, "%s", auth ? auth : "");
     pthread_mutex_lock(&s->lock);
     s->asked++;
+    pthread_cond_broadcast(&s->over);
     while (s->slow)
         pthread_cond_wait(&s->over, &s->lock);
+    const struct page *pages = s->pages;
     pthread_mutex_unlock(&s->lock);
     unsigned status = 404;
     const char *body = "{\"error_code\":40403,\"message\":\"Schema not found\"}";
-    for (const struct page *p = s->pages; p && p->path; p++)
+    for (const struct page *p = pages; p && p->path; p++)
         if (strcmp(p->path, url) == 0) {
             status = p->status;
             body = p->body;
@@ -252,6 +254,8 @@ Test(registry, the_decoder_waits_for_it_and_refuses_what_it_does_not_know) {
                  DECODE_RETRY);
 }
 
+static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_LETTER};
+
 Test(registry, outputs_are_registered_and_written_under_the_ids_it_gives) {
     static const struct page pages[] = {
         {"/subjects/campaign-triggers-value/versions", 200, "{\"id\":101}"},
@@ -267,6 +271,10 @@ Test(registry, outputs_are_registered_and_written_under_the_ids_it_gives) {
     autofree(encoder_free) struct encoder *e = NULL;
     struct buf out = {0};
     cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), 0);
+    cr_assert_eq(server.asked, 0);
+    cr_assert_eq(encoder_register(e, outputs, ARRAY_LEN(outputs), NULL), 0);
+    cr_assert_eq(server.asked, 3);
+    cr_assert_eq(encoder_register(e, outputs, ARRAY_LEN(outputs), NULL), 0);
     cr_assert_eq(server.asked, 3);
     cr_assert_str_eq(server.authorization, "Basic bWU6c2VjcmV0");
     cr_assert_not_null(strstr(server.posted, "DeadLetter"));
@@ -283,19 +291,50 @@ Test(registry, outputs_are_registered_and_written_under_the_ids_it_gives) {
     buf_free(&out);
 }
 
-Test(registry, one_that_refuses_an_output_or_is_away_stops_the_start) {
+Test(registry, one_that_refuses_an_output_is_noticed_at_the_start) {
     static const struct page refuses[] = {
         {"/subjects/campaign-triggers-value/versions", 409, "{\"message\":\"incompatible\"}"}, {0}};
+    struct config cfg = codec_config(FORMAT_CONFLUENT);
+    cfg.topics_registry = server.url;
+    autofree(encoder_free) struct encoder *e = NULL;
+    server.pages = refuses;
+    atomic_bool stop = false;
+    cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), 0);
+    cr_assert_eq(encoder_register(e, outputs, ARRAY_LEN(outputs), &stop), -EINVAL);
+    cr_assert_eq(server.asked, 1);
+    struct encoder *none = NULL;
+    cfg.topics_registry = "ftp://x";
+    cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &none), -EINVAL);
+    cr_assert_null(none);
+}
+
+static void *start_up(void *arg) {
+    static const struct page up[] = {
+        {"/subjects/campaign-triggers-value/versions", 200, "{\"id\":7}"}, {0}};
+    (void)arg;
+    pthread_mutex_lock(&server.lock);
+    while (server.asked < 2)
+        pthread_cond_wait(&server.over, &server.lock);
+    server.pages = up;
+    pthread_mutex_unlock(&server.lock);
+    return NULL;
+}
+
+Test(registry, one_that_is_away_is_waited_for_until_it_is_back_or_we_have_to_stop) {
     static const struct page down[] = {{"/subjects/campaign-triggers-value/versions", 503, ""},
                                        {0}};
     struct config cfg = codec_config(FORMAT_CONFLUENT);
     cfg.topics_registry = server.url;
-    struct encoder *e = NULL;
-    server.pages = refuses;
-    cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), -EINVAL);
+    autofree(encoder_free) struct encoder *e = NULL;
+    atomic_bool stop = true;
     server.pages = down;
-    cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), -EAGAIN);
-    cfg.topics_registry = "ftp://x";
-    cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), -EINVAL);
-    cr_assert_null(e);
+    cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), 0);
+    cr_assert_eq(encoder_register(e, outputs, 1, NULL), -EAGAIN);
+    cr_assert_eq(encoder_register(e, outputs, 1, &stop), -EINTR);
+    server.asked = 0;
+    stop = false;
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, start_up, NULL), 0);
+    cr_assert_eq(encoder_register(e, outputs, 1, &stop), 0);
+    pthread_join(thread, NULL);
 }
