@@ -141,10 +141,14 @@ static void put_word(struct cache *c, size_t n_args, struct str word) {
     resp_str(&c->out, word);
 }
 
-static void put_expire(struct cache *c, struct str key) {
+static void put_expire_in(struct cache *c, struct str key, int64_t ttl_ms) {
     put_word(c, 3, STR("PEXPIRE"));
     resp_str(&c->out, key);
-    resp_int(&c->out, c->cfg->redis_ttl);
+    resp_int(&c->out, ttl_ms);
+}
+
+static void put_expire(struct cache *c, struct str key) {
+    put_expire_in(c, key, c->cfg->redis_ttl);
 }
 
 static void put_del(struct cache *c, struct str key) {
@@ -231,7 +235,7 @@ static void put_pairs(struct cache *c, const struct key_value *kv, size_t n) {
 }
 
 void cache_hash(struct cache *c, const char *name, struct str tag, const struct key_value *kv,
-                size_t n) {
+                size_t n, int64_t ttl_ms) {
     struct str key = key_of(c, name, tag);
     if (n == 0) {
         put_del(c, key);
@@ -243,7 +247,7 @@ void cache_hash(struct cache *c, const char *name, struct str tag, const struct 
     put_word(c, 2 + 2 * n, STR("HSET"));
     resp_str(&c->out, key);
     put_pairs(c, kv, n);
-    put_expire(c, key);
+    put_expire_in(c, key, ttl_ms ? ttl_ms : c->cfg->redis_ttl);
     put_word(c, 1, STR("EXEC"));
     op_end(c, OP_REPLACE, 5);
 }

@@ -8,7 +8,8 @@
  *   beckon:similar:{ITEM}   the same
  *   beckon:trending         the same
  *   beckon:user:{USER}      hash
- *   beckon:stats, beckon:campaign:{ID}   hashes
+ *   beckon:stats, beckon:campaign:{ID}   hashes, of all processes together
+ *   beckon:stats:{INSTANCE}, beckon:processes   a hash for each, the set of them (publish.h)
  *   beckon:triggers         stream; the only one not filled again after Redis lost its data: it
  *                           goes on with the next trigger (campaign-triggers has them all)
  *   beckon:marker:{INSTANCE}:TOKEN       to notice that Redis lost its data
@@ -46,9 +47,9 @@ void cache_trending(struct cache *c, const struct cache_entry *e, size_t n);
 void cache_user(struct cache *c, const struct model *m, const struct user *u, int64_t now_ms);
 void cache_forget(struct cache *c, struct str user); /* deletes the user's keys */
 /* Any hash (beckon:stats, beckon:campaign:{ID}): field, value pairs; whole replace. An
- * empty tag: none. */
+ * empty tag: none. ttl_ms 0: redis.ttl. */
 void cache_hash(struct cache *c, const char *name, struct str tag, const struct key_value *kv,
-                size_t n);
+                size_t n, int64_t ttl_ms);
 /* beckon:triggers: XADD MAXLEN ~ redis.triggers_max. Not idempotent, so lost rather than
  * repeated when the connection breaks after it was sent. */
 void cache_trigger(struct cache *c, const struct key_value *kv, size_t n);

@@ -141,7 +141,7 @@ void cache_user(struct cache *c, const struct model *m, const struct user *u, in
         for (size_t i = 0; i < f.n; i++)
             kv[i] = (struct key_value){.key = (char *)f.text.p + f.at[i][0],
                                        .value = (char *)f.text.p + f.at[i][1]};
-        cache_hash(c, "user", u->id, kv, f.n);
+        cache_hash(c, "user", u->id, kv, f.n, 0);
     }
     buf_free(&f.text);
 }

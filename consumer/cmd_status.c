@@ -16,7 +16,7 @@ static const struct section {
 } sections[] = {
     {"stream",
      {"events_per_s", "events", "duplicates", "lag", "partitions", "paused", "restoring", "commits",
-      "aborts", "uptime_s"}},
+      "aborts", "refused_records", "processes", "uptime_s"}},
     {"latency", {"event_to_list_ms*", "batch_ms*", "redis_ms*", "commit_ms*"}},
     {"lists", {"lists_written", "lists_unchanged", "lists*"}},
     {"model",
@@ -149,9 +149,11 @@ int cmd_status(int argc, char **argv) {
     };
     const struct usage usage = {
         .synopsis = "status [--watch] [--json]",
-        .text = "Shows the counters that `beckon run` keeps in Redis: throughput, lag, latency, "
-                "lists, triggers sent and suppressed by reason, dead letters by reason, the model. "
-                "Exit code 1 if there are none.",
+        .text =
+            "Shows the counters that `beckon run` keeps in Redis, added up over its processes and "
+            "counted since each of them started: throughput, lag, latency, "
+            "lists, triggers sent and suppressed by reason, dead letters by reason, the model. "
+            "Exit code 1 if there are none.",
         .examples = "  beckon status\n"
                     "  beckon status --watch\n"
                     "  beckon status --json | jq .events_per_s\n",

@@ -2,18 +2,20 @@
 
 #include <math.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdio.h>
 
 #include "consumer/cache.h"
 #include "consumer/clock.h"
+#include "consumer/processes.h"
 
-enum { STATS_MS = 1000, TICK_MS = 50, LEARNER_INDEX = 1000 };
+enum { STATS_MS = 1000, OWN_TTL_MS = 10000, TICK_MS = 50, LEARNER_INDEX = 1000 };
 
 struct publisher {
     struct engine *engine;
     const struct config *cfg;
     struct cache *cache;
+    struct processes *processes;
+    struct tally own, all;
     struct learner *learner;
     struct metrics metrics;
     struct list list;
@@ -23,47 +25,27 @@ struct publisher {
     pthread_t thread;
 };
 
-/* A hash being put together; keys and values live in it. */
-struct fields {
-    struct key_value kv[128];
-    char key[128][48], value[128][64];
-    size_t n;
-};
-
-__attribute__((format(printf, 3, 4))) static void field(struct fields *f, const char *key,
-                                                        const char *fmt, ...) {
-    if (f->n == ARRAY_LEN(f->kv))
-        return;
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(f->value[f->n], sizeof f->value[0], fmt, ap);
-    va_end(ap);
-    snprintf(f->key[f->n], sizeof f->key[0], "%s", key);
-    f->kv[f->n] = (struct key_value){.key = f->key[f->n], .value = f->value[f->n]};
-    f->n++;
+static void count(struct tally *t, const char *key, const _Atomic uint64_t *m) {
+    tally_put(t, key, "%llu", (unsigned long long)metric_get(m));
 }
 
-static void count(struct fields *f, const char *key, const _Atomic uint64_t *m) {
-    field(f, key, "%llu", (unsigned long long)metric_get(m));
+static void gauge(struct tally *t, const char *key, const _Atomic int64_t *m) {
+    tally_put(t, key, "%lld", (long long)metric_gauge(m));
 }
 
-static void gauge(struct fields *f, const char *key, const _Atomic int64_t *m) {
-    field(f, key, "%lld", (long long)metric_gauge(m));
-}
-
-static void percentiles(struct fields *f, const char *what, const struct hist *h) {
+static void percentiles(struct tally *t, const char *what, const struct hist *h) {
     static const int q[] = {50, 99};
     for (size_t i = 0; i < ARRAY_LEN(q); i++) {
         double us = hist_percentile(h, q[i] / 100.0);
         char key[48];
         snprintf(key, sizeof key, "%s_p%d", what, q[i]);
         if (!isnan(us))
-            field(f, key, "%.1f", us / 1000);
+            tally_put(t, key, "%.1f", us / 1000);
     }
 }
 
 /* One field per row of a labelled counter that is not zero; returns their sum. */
-static uint64_t by_reason(struct fields *f, const char *what, const _Atomic uint64_t *m, int n,
+static uint64_t by_reason(struct tally *t, const char *what, const _Atomic uint64_t *m, int n,
                           const char *(*name)(int)) {
     uint64_t sum = 0;
     for (int i = 0; i < n; i++) {
@@ -71,7 +53,7 @@ static uint64_t by_reason(struct fields *f, const char *what, const _Atomic uint
         char key[48];
         snprintf(key, sizeof key, "%s:%s", what, name(i));
         if (v)
-            field(f, key, "%llu", (unsigned long long)v);
+            tally_put(t, key, "%llu", (unsigned long long)v);
         sum += v;
     }
     return sum;
@@ -85,64 +67,97 @@ static const char *policy_name(int i) {
     return policy_reason_name((enum policy_reason)i);
 }
 
-static void publish_stats(struct publisher *p) {
-    struct fields f;
-    f.n = 0;
+/* A field of beckon:stats:{INSTANCE} that is for a campaign: "campaign:REASON:ID". */
+static const char campaign_prefix[] = "campaign:";
+
+static void campaign_key(char out[TALLY_KEY], enum policy_reason r, struct str id) {
+    snprintf(out, TALLY_KEY, "%s%s:%.*s", campaign_prefix, policy_reason_name(r), (int)id.n, id.p);
+}
+
+static void put_campaigns(struct publisher *p, struct tally *t) {
+    const struct policy_set *set = engine_world(p->engine)->policies;
+    for (size_t c = 0; c < policy_campaigns(set); c++)
+        for (int r = 0; r < PR_COUNT; r++) {
+            uint64_t n = engine_decisions(p->engine, c, (enum policy_reason)r);
+            char key[TALLY_KEY];
+            campaign_key(key, (enum policy_reason)r, policy_campaign_id(set, c));
+            if (n)
+                tally_put(t, key, "%llu", (unsigned long long)n);
+        }
+}
+
+static void publish_own(struct publisher *p) {
+    struct tally *t = &p->own;
+    tally_clear(t);
     struct metrics *m = &p->metrics;
     engine_metrics(p->engine, m);
     int64_t now = clock_mono_us();
     uint64_t events = metric_get(&m->events);
-    field(&f, "updated_ms", "%lld", (long long)clock_wall_ms());
-    field(&f, "uptime_s", "%lld", (long long)(now - p->started_us) / 1000000);
-    count(&f, "events", &m->events);
-    field(&f, "events_per_s", "%.0f",
-          (double)(events - p->last_events) * 1e6 / (double)MAX(1, now - p->last_us));
+    tally_put(t, "uptime_s", "%lld", (long long)(now - p->started_us) / 1000000);
+    count(t, "events", &m->events);
+    tally_put(t, "events_per_s", "%.0f",
+              (double)(events - p->last_events) * 1e6 / (double)MAX(1, now - p->last_us));
     p->last_events = events;
     p->last_us = now;
-    gauge(&f, "lag", &m->lag);
-    gauge(&f, "paused", &m->paused);
-    gauge(&f, "partitions", &m->partitions);
-    gauge(&f, "restoring", &m->restoring);
-    count(&f, "commits", &m->commits);
-    count(&f, "aborts", &m->aborts);
-    percentiles(&f, "event_to_list_ms", &m->list_latency);
-    percentiles(&f, "batch_ms", &m->batch_latency);
-    percentiles(&f, "redis_ms", &m->redis_latency);
-    percentiles(&f, "commit_ms", &m->commit_latency);
-    count(&f, "lists_written", &m->lists_written);
-    count(&f, "lists_unchanged", &m->lists_unchanged);
-    gauge(&f, "users", &m->users);
-    gauge(&f, "items", &m->items);
-    gauge(&f, "bytes_per_user", &m->bytes_per_user);
-    gauge(&f, "bytes_per_item", &m->bytes_per_item);
-    count(&f, "learn_steps", &m->learn_steps);
-    count(&f, "nan_guarded", &m->learn_nan);
-    count(&f, "floods", &m->floods);
-    count(&f, "bots", &m->bots);
-    count(&f, "duplicates", &m->duplicates);
-    count(&f, "triggers_sent", &m->triggers);
-    by_reason(&f, "suppressed", m->suppressed, PR_COUNT, policy_name);
-    uint64_t dead = by_reason(&f, "dead", m->dead, DEAD_COUNT, dead_name);
-    field(&f, "dead_letters", "%llu", (unsigned long long)dead);
-    cache_hash(p->cache, "stats", (struct str){0}, f.kv, f.n);
+    gauge(t, "lag", &m->lag);
+    gauge(t, "paused", &m->paused);
+    gauge(t, "partitions", &m->partitions);
+    gauge(t, "restoring", &m->restoring);
+    count(t, "commits", &m->commits);
+    count(t, "aborts", &m->aborts);
+    percentiles(t, "event_to_list_ms", &m->list_latency);
+    percentiles(t, "batch_ms", &m->batch_latency);
+    percentiles(t, "redis_ms", &m->redis_latency);
+    percentiles(t, "commit_ms", &m->commit_latency);
+    count(t, "lists_written", &m->lists_written);
+    count(t, "lists_unchanged", &m->lists_unchanged);
+    gauge(t, "users", &m->users);
+    gauge(t, "items", &m->items);
+    gauge(t, "bytes_per_user", &m->bytes_per_user);
+    gauge(t, "bytes_per_item", &m->bytes_per_item);
+    count(t, "learn_steps", &m->learn_steps);
+    count(t, "nan_guarded", &m->learn_nan);
+    count(t, "floods", &m->floods);
+    count(t, "bots", &m->bots);
+    count(t, "duplicates", &m->duplicates);
+    count(t, "refused_records", &m->refused_records);
+    count(t, "triggers_sent", &m->triggers);
+    by_reason(t, "suppressed", m->suppressed, PR_COUNT, policy_name);
+    uint64_t dead = by_reason(t, "dead", m->dead, DEAD_COUNT, dead_name);
+    tally_put(t, "dead_letters", "%llu", (unsigned long long)dead);
+    put_campaigns(p, t);
+    tally_write(t, p->cache, "stats", str_of(p->cfg->app_instance), OWN_TTL_MS, "");
 }
 
-static void publish_campaigns(struct publisher *p) {
+static void publish_campaigns(struct publisher *p, struct tally *all) {
     const struct policy_set *set = engine_world(p->engine)->policies;
+    struct tally *t = &p->own;
     for (size_t c = 0; c < policy_campaigns(set); c++) {
-        struct fields f;
-        f.n = 0;
-        struct str channel = policy_campaign_channel(set, c);
-        field(&f, "channel", "%.*s", (int)channel.n, channel.p);
+        struct str channel = policy_campaign_channel(set, c), id = policy_campaign_id(set, c);
+        tally_clear(t);
+        tally_put(t, "channel", "%.*s", (int)channel.n, channel.p);
         for (int r = 0; r < PR_COUNT; r++) {
-            uint64_t n = engine_decisions(p->engine, c, (enum policy_reason)r);
-            char key[48];
+            char key[TALLY_KEY];
+            campaign_key(key, (enum policy_reason)r, id);
+            const char *n = tally_get(all, key);
             snprintf(key, sizeof key, r == PR_SENT ? "%s" : "suppressed:%s", policy_name(r));
             if (n || r == PR_SENT)
-                field(&f, key, "%llu", (unsigned long long)n);
+                tally_put(t, key, "%s", n ? n : "0");
         }
-        cache_hash(p->cache, "campaign", policy_campaign_id(set, c), f.kv, f.n);
+        tally_write(t, p->cache, "campaign", id, 0, "");
     }
+}
+
+static void publish_totals(struct publisher *p) {
+    struct tally *all = &p->all;
+    tally_clear(all);
+    size_t n = processes_add_up(p->processes, all);
+    if (n == 0)
+        return;
+    tally_put(all, "updated_ms", "%lld", (long long)clock_wall_ms());
+    tally_put(all, "processes", "%zu", n);
+    tally_write(all, p->cache, "stats", (struct str){0}, 0, campaign_prefix);
+    publish_campaigns(p, all);
 }
 
 static void publish_trending(struct publisher *p) {
@@ -160,6 +175,11 @@ static void publish_trending(struct publisher *p) {
     pthread_rwlock_unlock(&w->model_lock);
 }
 
+/* What is pending is in Redis. */
+static bool stored(struct publisher *p) {
+    return !cache_pending(p->cache) || (cache_send(p->cache) == 0 && cache_wait(p->cache) == 0);
+}
+
 static void *publish(void *arg) {
     struct publisher *p = arg;
     int64_t stats_due_us = 0, trending_due_us = 0;
@@ -171,19 +191,20 @@ static void *publish(void *arg) {
         /* While Redis is away nothing piles up here: the numbers come again. */
         bool room = cache_pending(p->cache) == 0;
         if (room && (last || now >= stats_due_us)) {
-            publish_stats(p);
-            publish_campaigns(p);
+            publish_own(p);
+            if (stored(p))
+                publish_totals(p);
             stats_due_us = now + STATS_MS * 1000;
         }
         if (room && (last || now >= trending_due_us)) {
             publish_trending(p);
             trending_due_us = now + p->cfg->lists_trending_interval * 1000;
         }
-        if (cache_pending(p->cache) && cache_send(p->cache) == 0)
-            cache_wait(p->cache);
+        stored(p);
         if (!last)
             poll(NULL, 0, TICK_MS);
     }
+    processes_leave(p->processes);
     return NULL;
 }
 
@@ -191,6 +212,9 @@ static void publisher_free(struct publisher *p) {
     if (!p)
         return;
     cache_free(p->cache);
+    processes_free(p->processes);
+    tally_free(&p->own);
+    tally_free(&p->all);
     learner_free(p->learner);
     free(p);
 }
@@ -204,6 +228,8 @@ int publisher_start(struct engine *e, const struct config *cfg, struct publisher
     p->cfg = cfg;
     p->started_us = p->last_us = clock_mono_us();
     int r = cache_new(cfg, &p->cache);
+    if (r == 0)
+        r = processes_new(cfg, &p->processes);
     if (r == 0)
         r = learner_new(engine_world(e)->model, LEARNER_INDEX, &p->learner);
     if (r == 0)

@@ -193,8 +193,8 @@ Test(cache, every_key_has_a_ttl) {
     put_one(&f, "u1", "a", 1);
     cache_similar(f.cache, STR("i1"), &(struct cache_entry){STR("a"), 1}, 1);
     cache_trending(f.cache, &(struct cache_entry){STR("a"), 1}, 1);
-    cache_hash(f.cache, "stats", (struct str){0}, kv, 2);
-    cache_hash(f.cache, "campaign", STR("c1"), kv, 2);
+    cache_hash(f.cache, "stats", (struct str){0}, kv, 2, 0);
+    cache_hash(f.cache, "campaign", STR("c1"), kv, 2, 0);
     cache_trigger(f.cache, kv, 2);
     cr_assert_eq(cache_wait(f.cache), 0);
     expect_pairs(&f, "HGETALL", STR("beckon:campaign:{c1}"), '=', "sent=3 held back=");
@@ -447,7 +447,7 @@ Test(cache, what_redis_refuses_for_good_is_counted_and_passed_over) {
     log_set_level(LOG_ERROR);
     struct key_value kv[] = {{"sent", "3", 0}};
     put_one(&f, "u1", "a", 1);
-    cache_hash(f.cache, "stats", (struct str){0}, kv, 1);
+    cache_hash(f.cache, "stats", (struct str){0}, kv, 1, 0);
     cr_assert_eq(cache_wait(f.cache), 0);
     expect_pairs(&f, "HGETALL", STR("beckon:stats"), '=', "sent=3");
     struct cache_stats s;

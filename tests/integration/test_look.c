@@ -70,7 +70,7 @@ Test(look, user_shows_the_profile_aligned) {
     struct fixture f;
     set_up(&f);
     struct key_value kv[] = {{"events", "12", 0}, {"categories", "shoes 60%, hats 40%", 0}};
-    cache_hash(f.cache, "user", STR("u1"), kv, 2);
+    cache_hash(f.cache, "user", STR("u1"), kv, 2, 0);
     cr_assert_eq(cache_wait(f.cache), 0);
     cr_assert_eq(beckon(&f, "user", "u1", NULL, NULL), 0);
     cr_assert_str_eq(f.said, "events      12\n"
@@ -92,7 +92,7 @@ Test(look, status_shows_every_counter_in_its_section) {
                              {"dead:bad-json", "3", 0},
                              {"event_to_list_ms_p99", "3.2", 0},
                              {"unheard_of", "x", 0}};
-    cache_hash(f.cache, "stats", (struct str){0}, kv, ARRAY_LEN(kv));
+    cache_hash(f.cache, "stats", (struct str){0}, kv, ARRAY_LEN(kv), 0);
     cr_assert_eq(cache_wait(f.cache), 0);
     cr_assert_eq(beckon(&f, "status", NULL, NULL, NULL), 0);
     cr_assert_str_eq(f.said, "stream\n"
@@ -106,7 +106,7 @@ Test(look, status_shows_every_counter_in_its_section) {
                              "other\n"
                              "  unheard_of                          x\n");
     kv[0].value = "1700000000000";
-    cache_hash(f.cache, "stats", (struct str){0}, kv, ARRAY_LEN(kv));
+    cache_hash(f.cache, "stats", (struct str){0}, kv, ARRAY_LEN(kv), 0);
     cr_assert_eq(cache_wait(f.cache), 0);
     cr_assert_eq(beckon(&f, "status", NULL, NULL, NULL), 0);
     cr_assert(strstr(f.said, "does `beckon run` still run?"), "%s", f.said);

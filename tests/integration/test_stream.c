@@ -385,3 +385,76 @@ Test(stream, at_least_once_loses_nothing_and_takes_each_event_once, .timeout = 1
     service_close(&even);
     service_close(&s);
 }
+
+/* ---- numbers ---- */
+
+struct numbers {
+    struct service *s;
+    double processes, partitions, events, decisions;
+};
+
+/* Sent and refused ones of all campaigns. */
+static double decided(struct service *s) {
+    static const char *const ids[] = {"cart", "shoes", "hello", "sorry"};
+    double sum = 0;
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        redisReply *r = redisCommand(s->eye, "HVALS beckon:campaign:{%s}", ids[i]);
+        for (size_t k = 0; k < r->elements; k++)
+            sum += strtod(r->element[k]->str, NULL);
+        freeReplyObject(r);
+    }
+    return sum;
+}
+
+static bool numbers_are(void *arg) {
+    struct numbers *n = arg;
+    return service_field(n->s, "beckon:stats", "processes") == n->processes &&
+           service_field(n->s, "beckon:stats", "partitions") == n->partitions &&
+           service_field(n->s, "beckon:stats", "events") == n->events &&
+           (n->decisions < 0 || decided(n->s) == n->decisions);
+}
+
+Test(stream, numbers_of_several_processes_add_up, .timeout = 120) {
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service s;
+    struct feed feed;
+    service_open(&s, k, 4, feed_campaigns);
+    service_option(&s, "kafka.heartbeat.interval.ms=500"); /* b learns sooner that a came */
+    feed_start(&feed, &s);
+    pid_t b = service_run(&s, "b", NULL);
+    service_await(&s, "b", "partition-ready", 4);
+    pid_t a = service_run(&s, "a", NULL);
+    service_await(&s, "a", "partition-ready", 2);
+    feed_some(&feed, 2000);
+    service_drain(&s, 60000);
+    double events = 0;
+    for (int p = 0; p < 4; p++) {
+        int64_t low, high;
+        cr_assert_eq(
+            rd_kafka_query_watermark_offsets(s.probe, s.clickstream, p, &low, &high, 10000), 0);
+        events += (double)high;
+    }
+    struct sents all;
+    service_sents(&s, s.decisions, &all);
+    struct numbers both = {&s, 2, 4, events, (double)all.n};
+    cr_assert(wait_until(numbers_are, &both, 20000), "%g processes, %g partitions, %g of %g events",
+              service_field(&s, "beckon:stats", "processes"),
+              service_field(&s, "beckon:stats", "partitions"),
+              service_field(&s, "beckon:stats", "events"), events);
+    double of_a = service_field(&s, "beckon:stats:{a}", "events");
+    double of_b = service_field(&s, "beckon:stats:{b}", "events");
+    cr_assert_gt(of_a, 0);
+    cr_assert_eq(of_a + of_b, events);
+    sents_free(&all);
+
+    /* The first in the row goes: the other one has the totals to itself at once. */
+    service_end(&s, a, "a");
+    struct numbers alone = {&s, 1, 2, of_b, -1};
+    cr_assert(wait_until(numbers_are, &alone, 40000),
+              "%g processes, %g partitions, %g of %g events",
+              service_field(&s, "beckon:stats", "processes"),
+              service_field(&s, "beckon:stats", "partitions"),
+              service_field(&s, "beckon:stats", "events"), of_b);
+    service_end(&s, b, "b");
+    service_close(&s);
+}
