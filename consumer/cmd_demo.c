@@ -225,7 +225,7 @@ static bool summary(struct demo *d, const struct metrics *m) {
          "popularity: %.1f %%",
          (unsigned long long)cases, percent(hits, cases), (long long)d->cfg->lists_n,
          percent(popular, cases));
-    line(d, "  a user costs %lld bytes, an item %lld", (long long)metric_gauge(&m->bytes_per_user),
+    line(d, "  a user costs %lld bytes, an item %lld", (long long)metrics_bytes_per_user(m),
          (long long)metric_gauge(&m->bytes_per_item));
     show_reasons(d, m);
     line(d, "To look for yourself, while it runs (--seconds 0 runs until Ctrl-C):");

@@ -134,6 +134,24 @@ void lane_maintain(struct lane *l) {
         shard_maintain(l->users, l->stream_ms, on_evicted, l);
 }
 
+enum { MEASURED = 4096 };
+
+/* The campaigns' part, of users spread evenly. */
+static double policy_bytes_per_user(const struct lane *l) {
+    size_t n = 0, bytes = 0;
+    uint32_t cursor = 0, step = (uint32_t)(shard_users(l->users) / MEASURED);
+    for (const struct user *u; (u = shard_next(l->users, &cursor)); cursor += step, n++)
+        bytes += policy_user_bytes(u);
+    return n ? (double)bytes / (double)n : 0;
+}
+
+size_t lane_bytes(const struct lane *l) {
+    struct model_memory mm;
+    model_memory(l->world->model, l->users, &mm);
+    return (size_t)((mm.bytes_per_user + policy_bytes_per_user(l)) * (double)mm.users) +
+           l->cap_timers * sizeof *l->timers + l->cap_dirty * sizeof *l->dirty;
+}
+
 static int put_user(struct lane *l, struct user *u, struct buf *key, struct buf *value,
                     changelog_put *put, void *ctx) {
     uint8_t kind = KEY_USER, version = USER_VERSION;

@@ -38,6 +38,10 @@ int lane_mark_dirty(struct lane *l, struct user *u);
 /* Bounded expiry and eviction of users; their ids become tombstones of the next commit. */
 void lane_maintain(struct lane *l);
 
+/* What its users cost in memory, estimated from some of them; what was taken ahead for others to
+ * come is left out. Needs the model's read lock. */
+size_t lane_bytes(const struct lane *l);
+
 /* The changelog: calls put(ctx, key, key_n, value, value_n) for every record that
  * the next commit must hold (value NULL: tombstone) and forgets what was dirty.
  * Takes the model's read lock. 0 or the first error of put or of encoding. */

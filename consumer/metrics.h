@@ -47,6 +47,10 @@ static inline uint64_t metric_get(const _Atomic uint64_t *m) {
 static inline int64_t metric_gauge(const _Atomic int64_t *m) {
     return atomic_load_explicit(m, memory_order_relaxed);
 }
+static inline int64_t metrics_bytes_per_user(const struct metrics *m) { /* 0: no users */
+    int64_t users = metric_gauge(&m->users);
+    return users > 0 ? metric_gauge(&m->user_bytes) / users : 0;
+}
 uint64_t hist_count(const struct hist *h);
 /* The value, in µs, that a share q of the samples do not exceed; NAN if there are none.
  * Interpolated within a bucket, whose ends differ by a factor of √2. */

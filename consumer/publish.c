@@ -113,7 +113,7 @@ static void publish_own(struct publisher *p) {
     count(t, "lists_unchanged", &m->lists_unchanged);
     gauge(t, "users", &m->users);
     gauge(t, "items", &m->items);
-    gauge(t, "bytes_per_user", &m->bytes_per_user);
+    tally_put(t, "bytes_per_user", "%lld", (long long)metrics_bytes_per_user(m));
     gauge(t, "bytes_per_item", &m->bytes_per_item);
     count(t, "learn_steps", &m->learn_steps);
     count(t, "nan_guarded", &m->learn_nan);

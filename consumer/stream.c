@@ -160,15 +160,15 @@ static void measure(struct stream *s) {
     metric_set(&m->partitions, (int64_t)s->n_slots);
     metric_set(&m->restoring, restoring);
     struct model_memory mm;
+    size_t bytes = 0;
     pthread_rwlock_rdlock(&s->c->world->model_lock);
-    for (size_t i = 0; i < s->n_slots; i++) {
-        model_memory(s->c->world->model, s->slots[i].lane->users, &mm);
-        metric_set(&m->items, (int64_t)mm.items);
-        metric_set(&m->bytes_per_item, (int64_t)mm.bytes_per_item);
-        if (mm.users)
-            metric_set(&m->bytes_per_user, (int64_t)mm.bytes_per_user);
-    }
+    model_memory(s->c->world->model, NULL, &mm);
+    for (size_t i = 0; i < s->n_slots; i++)
+        bytes += lane_bytes(s->slots[i].lane);
     pthread_rwlock_unlock(&s->c->world->model_lock);
+    metric_set(&m->items, (int64_t)mm.items);
+    metric_set(&m->bytes_per_item, (int64_t)mm.bytes_per_item);
+    metric_set(&m->user_bytes, (int64_t)bytes);
 }
 
 /* Timers of quiet lanes, price drops, a wiped cache, lag. */

@@ -215,8 +215,10 @@ void model_popular(struct learner *l, uint32_t n, struct list *ret);
 
 struct model_memory {
     uint64_t items, users; /* live rows; users: of the shard given */
-    double bytes_per_item,
-        bytes_per_user; /* all tables, indexes and histories, divided by live rows */
+    /* All tables, indexes and histories, divided by live rows; what was taken ahead for users to
+     * come left out. A user costs about 420 bytes (dim 64) and what he did: about 210 more after
+     * 10 events, 390 after 30, 700 at most (bench_users). */
+    double bytes_per_item, bytes_per_user;
 };
 void model_memory(const struct model *m, const struct shard *s /* may be NULL */,
                   struct model_memory *ret);

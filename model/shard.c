@@ -211,7 +211,8 @@ void shard_maintain(struct shard *s, int64_t now_ms, void (*evicted)(void *ctx, 
     }
 }
 
-/* Profiles are measured on a sample spread evenly, so that the cost is bounded. */
+/* Profiles are measured on a sample spread evenly, so that the cost is bounded. What was taken
+ * ahead for users to come is not counted: nobody has written to it, so it is no memory yet. */
 size_t shard_bytes(const struct shard *s) {
     size_t profiles = 0, measured = 0;
     uint32_t step = MAX(s->rows / MEASURE, 1u);
@@ -223,6 +224,7 @@ size_t shard_bytes(const struct shard *s) {
         measured++;
     }
     double mean = measured ? (double)profiles / (double)measured : 0;
-    return sizeof *s + s->chunks_cap * sizeof *s->chunks + s->n_chunks * CHUNK * s->user_bytes +
-           id_index_bytes(&s->index) + s->ids.bytes + s->long_ids + (size_t)(mean * s->live);
+    return sizeof *s + s->chunks_cap * sizeof *s->chunks + s->rows * s->user_bytes +
+           id_index_bytes(&s->index) + s->ids.bytes - s->ids.left + s->long_ids +
+           (size_t)(mean * s->live);
 }

@@ -311,7 +311,7 @@ int main(int argc, char **argv) {
            (unsigned long long)metric_get(&m->lists_written),
            (unsigned long long)metric_get(&m->lists_unchanged),
            (unsigned long long)metric_get(&m->commits));
-    printf("  bytes per user %lld, per item %lld\n", (long long)metric_gauge(&m->bytes_per_user),
+    printf("  bytes per user %lld, per item %lld\n", (long long)metrics_bytes_per_user(m),
            (long long)metric_gauge(&m->bytes_per_item));
     free(m);
     free(overrides);

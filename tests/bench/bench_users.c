@@ -2,6 +2,7 @@
 #include "model/covisit.h"
 #include "model/internal.h"
 
+#include <malloc.h>
 #include <math.h>
 #include <stdio.h>
 #include <time.h>
@@ -70,6 +71,65 @@ static double read_pairs(struct model *m, struct shard *s) {
     return now_s() - start;
 }
 
+/* ---- memory ---------------------------------------------------------------- */
+
+static size_t heap_bytes(void) {
+    struct mallinfo2 i = mallinfo2();
+    return i.uordblks + i.hblkhd;
+}
+
+/* Users of so many events each, of whom one in ten has things in the cart and has bought. */
+static void busy_users(struct model *m, struct shard *s, const uint32_t *rows, uint32_t n,
+                       uint32_t events) {
+    struct profile_params params = {.half_life_ms = m->c.profile_half_life_ms};
+    struct rng r;
+    rng_seed(&r, 7);
+    for (uint32_t i = 0; i < n; i++) {
+        struct user *u = shard_admit(s, name_of("user", i), T0);
+        bool buyer = rng_below(&r, 10) == 0;
+        for (uint32_t k = 0; u && k < events; k++) {
+            bool buys = buyer && k % 5 == 4;
+            struct event e = {.type = buys          ? EV_PURCHASE
+                                      : k % 10 == 3 ? EV_CART_ADD
+                                                    : EV_VIEW,
+                              .time_ms = T0 + k * 60000,
+                              .item = STR("x"),
+                              .value = NAN,
+                              .dwell_ms = NAN};
+            profile_observe(&u->prof, &e, rng_u64(&r), rows[rng_below(&r, ITEMS)],
+                            1 + rng_below(&r, 4), 9.99, 1, &params, NULL);
+        }
+    }
+}
+
+/* `heap` is what malloc says it gave, with what was taken ahead and its own overhead. */
+static int memory_row(struct model *m, const uint32_t *rows, uint32_t n, uint32_t events) {
+    autofree(shard_free) struct shard *s = NULL;
+    size_t before = heap_bytes(), history = 0;
+    if (shard_new(m, &s) < 0)
+        return -ENOMEM;
+    busy_users(m, s, rows, n, events);
+    uint32_t cursor = 0;
+    for (struct user *u; (u = shard_next(s, &cursor));)
+        history += profile_bytes(&u->prof);
+    size_t fixed = sizeof(struct user), vector = m->c.dim * sizeof(float);
+    double all = (double)shard_bytes(s) / n, past = (double)history / n;
+    printf("%8u %8u %8zu %8zu %8.0f %8.0f %8.0f %8.0f\n", n, events, fixed, vector, past,
+           all - past - (double)(fixed + vector), all, (double)(heap_bytes() - before) / n);
+    return 0;
+}
+
+static int memory_table(struct model *m, const uint32_t *rows) {
+    static const uint32_t events[] = {0, 1, 5, 10, 30, 100, 300};
+    printf("\nbytes of a user, without what campaigns remember of him\n%8s %8s %8s %8s %8s %8s %8s "
+           "%8s\n",
+           "users", "events", "fixed", "vector", "history", "id+index", "all", "heap");
+    int r = 0;
+    for (size_t i = 0; i < ARRAY_LEN(events) && r == 0; i++)
+        r = memory_row(m, rows, USERS / 4, events[i]);
+    return r < 0 ? r : memory_row(m, rows, 200, 30);
+}
+
 int main(void) {
     struct model_config c;
     model_config_default(&c);
@@ -120,5 +180,5 @@ int main(void) {
     buf_free(&out);
     printf("%-28s %8.1f\n", "bytes per user (10 events)", memory.bytes_per_user);
     printf("%-28s %8zu\n", "bytes of a record", record);
-    return 0;
+    return memory_table(m, rows) < 0;
 }

@@ -217,6 +217,18 @@ Test(shard, drops_from_histories_what_a_row_no_longer_is) {
     cr_assert_eq(profile_cart(&u->prof, r, 4), 0);
 }
 
+/* What is taken ahead for users to come is no user's cost. */
+Test(shard, says_of_a_few_users_what_it_says_of_many) {
+    autofree(model_free) struct model *m = model_with(NULL);
+    autofree(shard_free) struct shard *s = shard_of(m);
+    for (uint32_t i = 0; i < 50; i++)
+        shard_admit(s, name(i), T0);
+    struct model_memory memory;
+    model_memory(m, s, &memory);
+    cr_assert_leq(memory.bytes_per_user, 500, "%.0f bytes", memory.bytes_per_user);
+    cr_assert_gt(memory.bytes_per_user, 256 + sizeof(struct user));
+}
+
 /* The bound the documentation promises, with all that a user costs. */
 Test(shard, costs_at_most_600_bytes_a_user_of_5_to_10_events) {
     enum { USERS = 100000 };
