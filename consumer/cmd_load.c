@@ -7,7 +7,8 @@ static const char text[] =
     "--map, --type-map and --set do so with any other file. Rows that Beckon would refuse (no "
     "user, "
     "unknown type, no time, ...) are counted by reason, the first ones shown with file and line, "
-    "and left out; --keep-bad sends them as they are, to see what becomes of them. The topic is "
+    "and left out; --keep-bad sends those that make a record nevertheless, to see what becomes "
+    "of them (a row that is broken makes none). The topic is "
     "created if it is missing.\n"
     "With --from-dlq it is the dead letters that are sent again, to where they came from or to "
     "--topic, as they are (after the schema, the configuration or the program was mended) or "
@@ -91,8 +92,9 @@ int cmd_load(int argc, char **argv) {
         {"partitions", FLAG_INT, &partitions, "N",
          "of the topic if it is missing; else topics.partitions", 0, 10000},
         {"map", FLAG_LIST, &o.maps, "COLUMN=FIELD",
-         "what a column is: id, user, item, type, time, session, value, dwell, query, decision, "
-         "context.NAME; category, brand, price, tags, ... of items; nothing drops it",
+         "what a column is: id, user, item, type, time, session, value, dwell, query, decision (or "
+         "the schema's names: event_id, user_id, ...), context.NAME; category, brand, price, tags, "
+         "... of items; nothing drops it",
          0, 0},
         {"type-map", FLAG_LIST, &o.type_maps, "VALUE=TYPE[:FIELD]",
          "event type of a value of the type column; with FIELD, what stands as item is moved "
@@ -110,9 +112,13 @@ int cmd_load(int argc, char **argv) {
         {"shift-time", FLAG_STR, &o.shift_time, "T",
          "move all times so that the first event is at T (now, now-2h, a date), or by +7d, -30d", 0,
          0},
-        {"keep-bad", FLAG_BOOL, &o.keep_bad, NULL, "send what Beckon will refuse as well", 0, 0},
+        {"keep-bad", FLAG_BOOL, &o.keep_bad, NULL, "send records that Beckon will refuse as well",
+         0, 0},
         {"strict", FLAG_BOOL, &o.strict, NULL, "stop at the first bad row", 0, 0},
-        {"dry-run", FLAG_BOOL, &o.dry_run, NULL, "send nothing; show the first ones as JSON", 0, 0},
+        {"dry-run", FLAG_BOOL, &o.dry_run, NULL,
+         "send nothing; show the first ones, as JSON; of dead letters: their reason, origin, where "
+         "they would go, and what is wrong with them",
+         0, 0},
         {"json", FLAG_BOOL, &o.json, NULL, "report as JSON", 0, 0},
         {"from-dlq", FLAG_BOOL, &from_dlq, NULL, "send dead letters again", 0, 0},
         {"reason", FLAG_STR, &o.reason, "R", "dead letters: only those", 0, 0},

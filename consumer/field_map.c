@@ -97,7 +97,23 @@ static struct str after(struct str s, size_t n) {
     return (struct str){s.p + n, s.n - n};
 }
 
-/* A field as people write it: "user", "context.device", "" (drop). */
+/* By one of the names that columns have by default; these are the schemas' own as well. */
+static bool known_name(struct str s, enum field *ret) {
+    static const char *const names[][6] = {
+#define X(sym, name, ...) {__VA_ARGS__},
+        FIELDS(X)
+#undef X
+    };
+    for (size_t i = 0; i < ARRAY_LEN(names); i++)
+        for (size_t k = 0; k < 6 && names[i][k]; k++)
+            if (str_eq(s, str_of(names[i][k]))) {
+                *ret = (enum field)i;
+                return true;
+            }
+    return false;
+}
+
+/* A field as people write it: "user" or "user_id", "context.device", "" (drop). */
 static bool parse_target(struct str s, struct target *ret) {
     *ret = (struct target){.field = F_DROP};
     if (s.n == 0)
@@ -115,20 +131,13 @@ static bool parse_target(struct str s, struct target *ret) {
             ret->field = (enum field)i;
             return true;
         }
-    return false;
+    return known_name(s, &ret->field);
 }
 
 static struct target default_target(struct str column) {
-    static const char *const names[][6] = {
-#define X(sym, name, ...) {__VA_ARGS__},
-        FIELDS(X)
-#undef X
-    };
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        for (size_t k = 0; k < 6 && names[i][k]; k++)
-            if (str_eq(column, str_of(names[i][k])))
-                return (struct target){.field = (enum field)i};
-    struct target t;
+    struct target t = {.field = F_DROP};
+    if (known_name(column, &t.field))
+        return t;
     if (starts_with(column, STR("context.")) || starts_with(column, STR("consent.")))
         parse_target(column, &t);
     else

@@ -240,6 +240,12 @@ static enum dead_reason members(struct reading *r, const struct field_table *fie
     return DEAD_NONE;
 }
 
+static bool may_be_object(const char *p, size_t n) {
+    while (n && strchr(" \t\r\n", *p) && *p)
+        p++, n--;
+    return n && *p == '{';
+}
+
 enum dead_reason json_record(const void *p, size_t n, const struct field_table *fields,
                              struct arena *arena, void *record, struct dead *why) {
     struct reading r = {arena, record, why};
@@ -250,6 +256,8 @@ enum dead_reason json_record(const void *p, size_t n, const struct field_table *
     /* The error's text may quote the message; only its place is told. */
     if (!j && json_error_code(&err) == json_error_invalid_utf8)
         return dead_set(why, DEAD_UTF8, "not UTF-8 at byte %d", err.position);
+    if (!j && !may_be_object(p, n))
+        return dead_set(why, DEAD_JSON, "not an object: does not begin with '{'");
     if (!j)
         return dead_set(why, DEAD_JSON, "broken at byte %d (error %d)", err.position,
                         json_error_code(&err));

@@ -19,16 +19,55 @@ enum {
 /* ---- faults --------------------------------------------------------------- */
 
 static void say_at(struct loader *l, int line, const char *key, const char *fmt, va_list ap) {
+    struct said s = {.line = line, .number = l->n_said};
+    struct said *more = reallocarray(l->said, l->n_said + 1, sizeof *more);
+    if (more)
+        l->said = more;
+    size_t n;
+    FILE *to = more ? open_memstream(&s.text, &n) : NULL;
+    if (!to) {
+        l->no_memory = true;
+        return;
+    }
     if (line == LINE_COMMAND)
-        fputs("command line: ", l->faults);
+        fputs("command line: ", to);
     else if (line == LINE_DEFAULT)
-        fputs(l->name ? l->name : "configuration", l->faults), fputs(": ", l->faults);
+        fprintf(to, "%s: ", l->name ? l->name : "configuration");
     else
-        fprintf(l->faults, "%s:%d: ", l->name, line);
+        fprintf(to, "%s:%d: ", l->name, line);
     if (key)
-        fprintf(l->faults, "%s: ", log_q(key));
-    vfprintf(l->faults, fmt, ap);
-    putc('\n', l->faults);
+        fprintf(to, "%s: ", log_q(key));
+    vfprintf(to, fmt, ap);
+    putc('\n', to);
+    if (fclose(to) == 0)
+        l->said[l->n_said++] = s;
+    else
+        l->no_memory = true;
+}
+
+/* The file's lines in their order, then what stands in none. */
+static int by_line(const void *a, const void *b) {
+    const struct said *x = a, *y = b;
+    if ((x->line > 0) != (y->line > 0))
+        return x->line > 0 ? -1 : 1;
+    if (x->line > 0 && x->line != y->line)
+        return x->line < y->line ? -1 : 1;
+    return (x->number > y->number) - (x->number < y->number);
+}
+
+static void tell_all(struct loader *l) {
+    if (l->n_said)
+        qsort(l->said, l->n_said, sizeof *l->said, by_line);
+    for (size_t i = 0; i < l->n_said; i++) {
+        fputs(l->said[i].text, l->faults);
+        free(l->said[i].text);
+    }
+    free(l->said);
+    if (l->n_faults > FAULTS_SHOWN)
+        fprintf(l->faults, "… and %zu more\n", l->n_faults - FAULTS_SHOWN);
+    if (l->n_faults)
+        fprintf(l->faults, "%zu fault%s in the configuration\n", l->n_faults,
+                l->n_faults == 1 ? "" : "s");
 }
 
 void fault_at(struct loader *l, int line, const char *key, const char *fmt, ...) {
@@ -421,14 +460,7 @@ static int load(struct loader *l, const char *text, size_t n, char *const *overr
     if (!servers)
         set_kafka(l, LINE_DEFAULT, "kafka.bootstrap.servers", "127.0.0.1:9092");
     config_cross_check(c, cross_fault, l);
-    if (l->no_memory)
-        return -ENOMEM;
-    if (l->n_faults > FAULTS_SHOWN)
-        fprintf(l->faults, "… and %zu more\n", l->n_faults - FAULTS_SHOWN);
-    if (l->n_faults)
-        fprintf(l->faults, "%zu fault%s in the configuration\n", l->n_faults,
-                l->n_faults == 1 ? "" : "s");
-    return l->n_faults ? -EINVAL : 0;
+    return l->no_memory ? -ENOMEM : l->n_faults ? -EINVAL : 0;
 }
 
 int config_load_text(const char *name, const char *text, size_t n, char *const *overrides,
@@ -439,6 +471,7 @@ int config_load_text(const char *name, const char *text, size_t n, char *const *
     if (!c || !line || !(l.kafka = rd_kafka_conf_new()))
         return -ENOMEM;
     int r = load(&l, text, n, overrides, n_overrides);
+    tell_all(&l);
     rd_kafka_conf_destroy(l.kafka);
     if (r < 0)
         return r;

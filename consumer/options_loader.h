@@ -11,11 +11,19 @@ enum {
     LINE_DEFAULT = -1
 }; /* where a key was set, if not in a line of the file */
 
+struct said { /* one line of what is wrong */
+    int line;
+    size_t number; /* in which order they were found */
+    char *text;
+};
+
 struct loader {
     struct config *c;
     const char *name; /* of the file */
     FILE *faults;
     size_t n_faults;
+    struct said *said; /* until all is read: then they come in the order of the file's lines */
+    size_t n_said;
     int *line; /* where each option was set, parallel to options[] */
     int weight_line[EV_MAX];
     rd_kafka_conf_t *kafka; /* thrown away; librdkafka checks the properties on it */

@@ -415,6 +415,11 @@ Test(decode_json, what_is_no_object_is_refused) {
         "\"x\"", "1",  "{} {}", "{\"value\": NaN}", "{\"value\": 1e999}"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         assert_dead(json_event(bad[i]), DEAD_JSON);
+    static const char *const scalars[] = {"\"x\"", " 1", "true", "nonsense"};
+    for (size_t i = 0; i < ARRAY_LEN(scalars); i++) {
+        assert_dead(json_event(scalars[i]), DEAD_JSON);
+        cr_assert_str_eq(why.detail, "not an object: does not begin with '{'");
+    }
     assert_dead(json_event("{\"user_id\":\"\xff\"}"), DEAD_UTF8);
     assert_dead(json_event("{\"user_id\":\"a\\u0000\",\"type\":\"view\",\"time\":1767323045678}"),
                 DEAD_UTF8);

@@ -132,6 +132,21 @@ Test(field_map, columns_are_renamed_dropped_and_set) {
     is(event_ctx_get(&e, STR("c")), "9");
 }
 
+Test(field_map, the_schemas_own_names_are_known_too) {
+    open_text("a,b,c,d\n1,2,3,4\n");
+    cr_assert_eq(make(ARGS("a=event_id", "b=user_id", "c=item_id", "d=session_id"), NULL,
+                      ARGS("event_type=view", "timestamp=1767323045678")),
+                 0);
+    cr_assert_eq(next_event(), 1);
+    is(e.id, "1");
+    is(e.user, "2");
+    is(e.item, "3");
+    is(e.session, "4");
+    cr_assert_eq(e.type, EV_VIEW);
+    cr_assert_eq(e.time_ms, 1767323045678);
+    cr_assert_eq(e.n_ctx, 0);
+}
+
 Test(field_map, types_are_mapped_and_their_item_moved) {
     open_text("ts_ms,user_id,type,item_id\n"
               "1,u,clickout item,77\n"

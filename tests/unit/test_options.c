@@ -164,6 +164,14 @@ Test(options, duplicates_are_faults) {
               "t.yaml:3: kafka.linger.ms: is set twice");
 }
 
+/* Some are found only when everything is read: they stand with the others all the same. */
+Test(options, faults_come_in_the_order_of_the_lines) {
+    has_fault("topics:\n  items: a b\nmodel:\n  dim: 9\nlists:\n  n: x\n",
+              "t.yaml:2: topics.items: found \"a b\", allowed are letters, digits, '.', '_' and "
+              "'-'\nt.yaml:4: model.dim: found 9, allowed are multiples of 8, such as 8\n"
+              "t.yaml:6: lists.n: ");
+}
+
 Test(options, what_is_not_yaml_is_named_by_line) {
     has_fault("lists:\n  n: 5\n bad\n", "t.yaml:3: not YAML: ");
     has_fault("lists:\n  n: \"5\n", "not YAML: ");
