@@ -14,7 +14,7 @@
     X(topics_format, "confluent", "avro", "json")                                                  \
     X(topics_output_format, "confluent", "avro", "json")                                           \
     X(stream_guarantee, "exactly-once", "at-least-once")                                           \
-    X(model_loss, "bpr", "logistic", "squared")                                                    \
+    X(model_loss, "softmax", "bpr", "logistic", "squared")                                         \
     X(model_optimizer, "adagrad", "plain")                                                         \
     X(policy_consent_default, "denied", "granted")
 #define X(field, ...) static const char *const names_##field[] = {__VA_ARGS__, NULL};
@@ -22,7 +22,7 @@ ENUM_OPTIONS(X)
 #undef X
 
 _Static_assert((int)LOG_DEBUG == 3 && (int)FORMAT_JSON == 2 && (int)AT_LEAST_ONCE == 1 &&
-                   (int)LOSS_SQUARED == 2 && (int)OPT_PLAIN == 1 && (int)CONSENT_GRANTED == 1,
+                   (int)LOSS_SQUARED == 3 && (int)OPT_PLAIN == 1 && (int)CONSENT_GRANTED == 1,
                "ENUM_OPTIONS follows the enums");
 
 // clang-format off

@@ -15,6 +15,10 @@ void world_model_config(const struct config *cfg, struct model_config *c) {
     c->negative_alpha = (float)cfg->model_negative_alpha;
     c->learn_phi = cfg->model_phi;
     memcpy(c->type_weight, cfg->type_weight, sizeof c->type_weight);
+    c->rank = cfg->model_rank;
+    c->exclude_seen = cfg->lists_exclude_seen;
+    c->session_store = (uint32_t)cfg->model_sessions;
+    c->replays = (uint32_t)cfg->model_replays;
     c->covisit_weight = (float)cfg->model_covisit_weight;
     c->trend_weight = (float)cfg->model_trend_weight;
     c->rating_like = (float)cfg->model_rating_like;

@@ -6,6 +6,10 @@
 
 struct covisit; /* model/covisit.h */
 struct trend;   /* model/trend.h */
+struct sessions;
+struct pairs;
+struct pulse;
+struct ranker;
 
 /* Rows whose weight is drawn by the alias method (Walker 1977; Vose 1991). */
 struct sampler {
@@ -38,7 +42,16 @@ struct model {
     uint32_t expire_hand;
     struct covisit *covisit;
     struct trend *trend;
+    struct sessions *sessions;
+    struct pairs *pairs;
+    struct pulse *pulse;
+    struct ranker *ranker;
+    uint32_t tick; /* events of items taken in: what horizons are counted in; relaxed */
 };
+
+/* Rows that may not be on the user's list: seen ones, or those bought within the window. At most
+ * PROFILE_SEEN_MAX. */
+size_t model_left_out(const struct model *m, const struct user *u, bool seen, uint32_t *ret);
 
 /* First embedding of a user's row: deterministic by id and seed, whatever the row. */
 void user_init(const struct model *m, struct str id, float *emb);

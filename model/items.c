@@ -24,10 +24,12 @@ int items_init(struct items *t, const struct model_config *c, uint64_t hash_seed
     t->hot = rows_map(t->cap, sizeof *t->hot);
     t->cold = rows_map(t->cap, sizeof *t->cold);
     t->own = rows_map(t->cap, t->dim * sizeof *t->own);
+    t->in = rows_map(t->cap, t->dim * sizeof *t->in);
     t->eff = rows_map(t->cap, t->dim * sizeof *t->eff);
     t->bias = rows_map(t->cap, sizeof *t->bias);
     t->base = rows_map(t->cap, sizeof *t->base);
-    if (!t->free_rows || !t->hot || !t->cold || !t->own || !t->eff || !t->bias || !t->base)
+    if (!t->free_rows || !t->hot || !t->cold || !t->own || !t->in || !t->eff || !t->bias ||
+        !t->base)
         return -ENOMEM;
     int r = id_index_init(&t->index, hash_seed, item_id, t);
     if (r < 0)
@@ -60,6 +62,7 @@ void items_done(struct items *t) {
     rows_unmap(t->hot, t->cap, sizeof *t->hot);
     rows_unmap(t->cold, t->cap, sizeof *t->cold);
     rows_unmap(t->own, t->cap, t->dim * sizeof *t->own);
+    rows_unmap(t->in, t->cap, t->dim * sizeof *t->in);
     rows_unmap(t->eff, t->cap, t->dim * sizeof *t->eff);
     rows_unmap(t->bias, t->cap, sizeof *t->bias);
     rows_unmap(t->base, t->cap, sizeof *t->base);
@@ -90,6 +93,7 @@ uint32_t items_add(struct items *t, struct str id, int64_t now_ms) {
     t->hot[row] = (struct item_hot){
         .state = ITEM_LIVE | ITEM_AVAILABLE, .seen_s = seconds(now_ms), .dirty = true};
     row_init(t->own + (size_t)row * t->dim, t->dim, id, t->seed, OWN_SCALE);
+    memset(t->in + (size_t)row * t->dim, 0, t->dim * sizeof *t->in);
     if (fresh)
         t->rows++;
     else

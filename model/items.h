@@ -22,6 +22,7 @@ enum item_state {
  * and dirty are read and written by several threads: through relaxed atomics only. */
 struct item_hot {
     float acc;       /* AdaGrad accumulator of the free embedding */
+    float in_acc;    /* of the intent vector */
     float bias;      /* free part of the bias */
     float bias_acc;  /* its accumulator */
     uint32_t seen_s; /* newest event or catalogue record, Unix seconds */
@@ -50,6 +51,7 @@ struct items {
     struct item_hot *hot;
     struct item_cold *cold;
     float *own;  /* float[cap][dim]: free embeddings */
+    float *in;   /* float[cap][dim]: what having met the item makes one want; see sgd.h */
     float *eff;  /* float[cap][dim] */
     float *bias; /* effective bias: free + features */
     float *base; /* what ranking adds to the dot product; -INFINITY: never listed */

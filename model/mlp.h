@@ -98,8 +98,9 @@ DEFINE_CLEANUP(struct mlp_optim, mlp_optim_free)
 /* One step down the pass's gradient, which is cleared. 0, or -EDOM when the gradient is not
  * finite: then weights and optimiser stay as they were. */
 int mlp_step(struct mlp *m, struct mlp_optim *o, struct mlp_pass *p);
-uint64_t mlp_optim_steps(const struct mlp_optim *o);   /* taken */
-uint64_t mlp_optim_dropped(const struct mlp_optim *o); /* since made: gradients not finite */
+void mlp_optim_set_rate(struct mlp_optim *o, float rate); /* > 0; for schedules */
+uint64_t mlp_optim_steps(const struct mlp_optim *o);      /* taken */
+uint64_t mlp_optim_dropped(const struct mlp_optim *o);    /* since made: gradients not finite */
 
 /* ---- records ----------------------------------------------------------------- */
 /* Blocks of model/block.h. Encoding: 0, -ENOMEM, or -EDOM when a weight is not finite. */

@@ -103,6 +103,10 @@ int mlp_step(struct mlp *m, struct mlp_optim *o, struct mlp_pass *p) {
     return 0;
 }
 
+void mlp_optim_set_rate(struct mlp_optim *o, float rate) {
+    o->c.rate = rate;
+}
+
 uint64_t mlp_optim_steps(const struct mlp_optim *o) {
     return o->steps;
 }

@@ -1,4 +1,8 @@
 #include "model/covisit.h"
+#include "model/pairs.h"
+#include "model/pulse.h"
+#include "model/ranker.h"
+#include "model/sessions.h"
 #include "model/topn.h"
 #include "model/trend.h"
 
@@ -13,6 +17,7 @@ enum {
     RESAMPLE_MIN = 1024,    /* events between two rebuilds of the sampler at least */
     COVISIT_TRENDS = 30,    /* half-lives of popularity in one of co-visitation */
     EXPIRE_WORK = 4096,     /* rows looked at per call of model_maintain */
+    LEARN_FROM = 150,       /* candidates of a case that the ranker learns from */
 };
 
 /* A user starts nearly neutral: what the first event teaches outweighs it. */
@@ -22,13 +27,16 @@ void model_config_default(struct model_config *c) {
     *c = (struct model_config){
         .dim = 64,
         .seed = 1,
-        .loss = LOSS_BPR,
+        .loss = LOSS_SOFTMAX,
         .optimizer = OPT_ADAGRAD,
         .learning_rate = 0.2f,
         .l2 = 0.001f,
         .clip = 5,
-        .negatives = 4,
+        .negatives = 24,
         .negative_alpha = 0.5f,
+        .rank = true,
+        .session_store = 1 << 18,
+        .replays = 1,
         .learn_phi = true,
         .rating_min = 1,
         .rating_max = 5,
@@ -41,7 +49,7 @@ void model_config_default(struct model_config *c) {
         .max_items = 1000000,
         .max_users = 10000000,
         .item_admit = 1,
-        .item_expire_ms = INT64_C(30) * 86400000,
+        .item_expire_ms = INT64_C(365) * 86400000,
         .user_expire_ms = INT64_C(365) * 86400000,
         .bought_window_ms = INT64_C(30) * 86400000,
         .top_n = 20,
@@ -92,6 +100,15 @@ int model_new(const struct model_config *c, struct model **ret) {
     memset(m->phi, 0, (size_t)c->dim * c->dim * sizeof *m->phi);
     for (uint32_t i = 0; i < c->dim; i++)
         m->phi[(size_t)i * c->dim + i] = 1;
+    r = sessions_new(c->max_items, c->session_store, &m->sessions);
+    if (r == 0)
+        r = pairs_new(c->max_items, &m->pairs);
+    if (r == 0)
+        r = pulse_new(c->max_items, &m->pulse);
+    if (r == 0)
+        r = ranker_new(c->seed, &m->ranker);
+    if (r < 0)
+        return r;
     openblas_set_num_threads(1);
     *ret = TAKE(m);
     return 0;
@@ -105,6 +122,10 @@ void model_free(struct model *m) {
     sampler_done(&m->sampler);
     trend_free(m->trend);
     covisit_free(m->covisit);
+    sessions_free(m->sessions);
+    pairs_free(m->pairs);
+    pulse_free(m->pulse);
+    ranker_free(m->ranker);
     free(m->phi);
     free(m->asked);
     free(m);
@@ -123,6 +144,9 @@ void user_init(const struct model *m, struct str id, float *emb) {
 static void item_drop(struct model *m, uint32_t row) {
     covisit_forget_row(m->covisit, row);
     trend_forget_row(m->trend, row);
+    sessions_forget_row(m->sessions, row);
+    pairs_forget_row(m->pairs, row);
+    pulse_forget_row(m->pulse, row);
     items_remove(&m->items, row);
 }
 
@@ -258,6 +282,19 @@ void model_maintain(struct model *m, int64_t now_ms) {
         sampler_build(m); /* without memory the old one serves on */
 }
 
+/* ---- later ---------------------------------------------------------------------
+ *
+ * The ranker learns how far to trust the embeddings from cases they have not been taught: the
+ * steps of a running session must not be in the vectors that judge its next one. So an event's
+ * items are stepped when LATE others came, from the stored session it is in. */
+
+enum { LATE = 256 };
+
+struct late_event {
+    uint32_t session, at; /* place within it */
+    float weight;
+};
+
 /* ---- learning -------------------------------------------------------------- */
 
 int learner_new(struct model *m, uint32_t index, struct learner **ret) {
@@ -276,6 +313,14 @@ int learner_new(struct model *m, uint32_t index, struct learner **ret) {
     l->feature_slot = rows_map(m->items.features.cap, sizeof *l->feature_slot);
     if (!l->mapped || !l->pull || !l->grad || !l->feature_slot)
         return -ENOMEM;
+    l->late = calloc(LATE, sizeof *l->late);
+    if (!l->late)
+        return -ENOMEM;
+    int r = shortlist_new(m, &l->shortlist);
+    if (r == 0)
+        r = ranking_new(m->ranker, &l->ranking);
+    if (r < 0)
+        return r;
     *ret = TAKE(l);
     return 0;
 }
@@ -284,6 +329,9 @@ void learner_free(struct learner *l) {
     if (!l)
         return;
     rank_scratch_free(l->rank);
+    free(l->late);
+    shortlist_free(l->shortlist);
+    ranking_free(l->ranking);
     rows_unmap(l->feature_slot, l->m->items.features.cap, sizeof *l->feature_slot);
     free(l->mapped);
     free(l->pull);
@@ -335,6 +383,99 @@ static void learn_company(struct learner *l, const struct user *u, const struct 
     covisit_observe(m->covisit, row, recent, kept, interest, e->time_ms);
 }
 
+/* The trail as it is before the event at hand. */
+static void set_trail(struct learner *l, const struct user *u) {
+    size_t n = profile_trail(&u->prof, l->trail, PROFILE_TRAIL_MAX);
+    l->n_trail = 0;
+    for (size_t i = 0; i < n; i++)
+        if (item_ref_valid(l->m, l->trail[i].item, l->trail[i].time_s))
+            l->trail[l->n_trail++] = l->trail[i];
+}
+
+size_t model_left_out(const struct model *m, const struct user *u, bool seen, uint32_t *ret) {
+    if (seen)
+        return profile_seen(&u->prof, ret, PROFILE_SEEN_MAX);
+    if (m->c.bought_window_ms > 0)
+        return profile_bought(&u->prof, u->prof.last_ms - m->c.bought_window_ms, ret,
+                              PROFILE_SEEN_MAX);
+    return 0;
+}
+
+/* Where the item stands among what would have been listed; ROW_NONE when it does not. */
+static uint32_t foresee(struct learner *l, const struct user *u, uint32_t row) {
+    uint32_t out[PROFILE_SEEN_MAX];
+    size_t n_out = model_left_out(l->m, u, l->m->c.exclude_seen, out);
+    shortlist_fill(l, u, out, n_out, LEARN_FROM);
+    const uint32_t *item = shortlist_items(l->shortlist);
+    uint32_t n = shortlist_n(l->shortlist), at = 0;
+    while (at < n && item[at] != row)
+        at++;
+    if (at == n)
+        return ROW_NONE;
+    ranker_score(l->m->ranker, l->ranking, l->shortlist);
+    return at;
+}
+
+/* Makes a stored session's items before `at` the trail; ROW_NONE when there is nothing to learn
+ * from, else the item at `at`. */
+static uint32_t recall(struct learner *l, uint32_t number, uint32_t at) {
+    struct session s;
+    uint32_t rows = l->m->items.rows;
+    l->n_trail = 0;
+    if (at == 0 || !sessions_get(l->m->sessions, number, &s) || at >= s.n)
+        return ROW_NONE;
+    for (uint32_t i = at; i-- > 0;)
+        if (s.item[i] < rows && (l->m->items.hot[s.item[i]].state & ITEM_LIVE))
+            l->trail[l->n_trail++] = (struct trail_item){.item = s.item[i]};
+    uint32_t item = s.item[at];
+    bool there = item < rows && (l->m->items.hot[item].state & ITEM_LIVE);
+    return l->n_trail && there ? item : ROW_NONE;
+}
+
+static void step_stored(struct learner *l, uint32_t number, uint32_t at, float weight) {
+    uint32_t item = recall(l, number, at);
+    l->side = SGD_ITEMS;
+    if (item != ROW_NONE)
+        sgd_event(l, NULL, item, weight);
+    l->side = SGD_BOTH;
+}
+
+/* The event goes to the end of the queue; what comes out is stepped, and some of what was
+ * stepped before is again. */
+static void learn_late(struct learner *l, struct late_event e) {
+    struct late_event *slot = &l->late[l->n_late++ % LATE], due = *slot;
+    *slot = e;
+    if (due.session)
+        step_stored(l, due.session, due.at, due.weight);
+    const struct sessions *store = l->m->sessions;
+    uint32_t count = sessions_count(store), kept = MIN(count, sessions_capacity(store));
+    for (uint32_t i = 0; kept > LATE && i < l->m->c.replays; i++) {
+        uint32_t number = count - LATE - rng_below(&l->rng, kept - LATE);
+        struct session s;
+        if (sessions_get(store, number, &s) && s.n > 1)
+            step_stored(l, number, 1 + rng_below(&l->rng, s.n - 1), 1);
+    }
+}
+
+/* What is counted and kept of an event, whether the user liked the item or not. */
+static struct late_event keep_company(struct learner *l, struct user *u, uint32_t row,
+                                      bool new_session) {
+    struct model *m = l->m;
+    uint32_t tick = __atomic_add_fetch(&m->tick, 1, __ATOMIC_RELAXED);
+    pairs_observe(m->pairs, row, l->trail, l->n_trail, tick);
+    pulse_observe(m->pulse, row, tick);
+    if (new_session)
+        u->session_no = u->session_before = 0;
+    uint32_t number = sessions_add(m->sessions, u->session_no, row);
+    if (number != u->session_no) {
+        u->session_before = u->session_no;
+        u->session_no = number;
+    }
+    struct session s;
+    return sessions_get(m->sessions, number, &s) ? (struct late_event){number, s.n - 1, 1}
+                                                 : (struct late_event){0};
+}
+
 enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u,
                               const struct event *e, uint32_t item_row) {
     (void)s;
@@ -347,11 +488,21 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
         .bot_minutes = m->c.bot_minutes,
     };
     float interest = interest_of(&m->c, e);
+    bool engaged = item && (interest > 0 || e->type == EV_RATING);
+    uint32_t place = ROW_NONE;
+    set_trail(l, u);
+    if (m->c.rank && engaged && interest > 0 && !l->frozen && ranker_wants(m->ranker, l->ranking))
+        place = foresee(l, u, item_row);
     struct profile_change change;
     enum learn_result result =
         profile_observe(&u->prof, e, hash_str(e->id, 0), item ? item_row : ROW_NONE,
                         item ? t->hot[item_row].category_key : 0,
                         item ? t->cold[item_row].price : NAN, interest, &params, &change);
+    if (result == LEARN_OK && item && l->frozen && m->c.rank && interest > 0) {
+        l->side = SGD_USER; /* the user's own row is his history */
+        learn_taste(l, u, e, item_row, interest);
+        l->side = SGD_BOTH;
+    }
     if (result != LEARN_OK || !item || l->frozen)
         return result;
     struct item_hot *h = &t->hot[item_row];
@@ -359,7 +510,18 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
     if (time_s > __atomic_load_n(&h->seen_s, __ATOMIC_RELAXED))
         __atomic_store_n(&h->seen_s, (uint32_t)time_s, __ATOMIC_RELAXED);
     __atomic_fetch_add(&m->events, 1, __ATOMIC_RELAXED);
+    if (place != ROW_NONE)
+        ranker_learn(m->ranker, l->ranking, l->shortlist, place, &l->rng);
+    l->side = m->c.rank && interest > 0 ? SGD_USER : SGD_BOTH;
     learn_taste(l, u, e, item_row, interest);
+    l->side = SGD_BOTH;
+    if (engaged) {
+        struct late_event late =
+            keep_company(l, u, item_row, change.new_session && e->session.n > 0);
+        late.weight = interest;
+        if (m->c.rank && interest > 0)
+            learn_late(l, late);
+    }
     if (interest > 0) {
         if (!change.repeat_last)
             learn_company(l, u, e, item_row, interest);

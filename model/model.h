@@ -20,7 +20,7 @@
 enum { TOP_MAX = 200 };
 #define ROW_NONE UINT32_MAX
 
-enum loss { LOSS_BPR, LOSS_LOGISTIC, LOSS_SQUARED };
+enum loss { LOSS_SOFTMAX, LOSS_BPR, LOSS_LOGISTIC, LOSS_SQUARED };
 enum optimizer { OPT_ADAGRAD, OPT_PLAIN };
 
 struct model_config {
@@ -42,6 +42,10 @@ struct model_config {
     float rating_min, rating_max, rating_like, rating_dislike;
     float covisit_weight, trend_weight; /* in the blended score; 0 turns the part off */
     int64_t trend_half_life_ms, profile_half_life_ms;
+    bool exclude_seen;      /* what the ranker learns from leaves out what was seen, as lists do */
+    bool rank;              /* order lists by the learned ranker over all parts */
+    uint32_t session_store; /* newest sessions kept for finding neighbours */
+    uint32_t replays;       /* embedding steps on stored sessions per event */
     uint32_t max_items, max_users; /* rows per model / per shard; beyond, the stalest are evicted */
     uint32_t item_admit; /* events before an item outside the catalogue gets a row (>= 1) */
     int64_t item_expire_ms,
@@ -122,6 +126,8 @@ struct user {
     int64_t profile_written_ms; /* when the profile was last written to the cache */
     int64_t due_ms;             /* earliest timer, INT64_MAX: none; kept by the caller */
     uint32_t row;
+    uint32_t session_no;      /* among the model's sessions, 0: none */
+    uint32_t session_before;  /* the one it goes on from, 0: none */
     uint32_t timer_slot;      /* caller's: place among the timers, 0: none */
     uint32_t batch_mark;      /* caller's: last batch that touched this user */
     float acc;                /* AdaGrad accumulator of the row */

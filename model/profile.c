@@ -241,7 +241,7 @@ static void observe_category(struct profile *p, uint32_t key, float weight) {
 
 static uint32_t entry_of(const struct profile *p, enum pm_section s, uint32_t row) {
     const uint32_t *w = pm_at(p, s);
-    uint32_t i = 0, n = pm_n(p, s), mask = s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX;
+    uint32_t i = 0, n = pm_n(p, s), mask = pm_row_mask(s);
     while (i < n && (w[i * pm_width[s]] & mask) != row)
         i++;
     return i;
@@ -288,6 +288,18 @@ static void observe_recent(struct profile *p, uint32_t row, uint8_t type, uint32
     w[0] = row | (uint32_t)type << PM_TYPE_SHIFT;
     if (!change->repeat || !isnan(price))
         pm_prices(p)[i] = price_pack((float)price);
+}
+
+/* Every item of interest goes to the trail's end, met before or not. */
+static void observe_trail(struct profile *p, uint32_t row, uint32_t time_s, bool first) {
+    uint32_t n = pm_n(p, PM_TRAIL);
+    if (n == PROFILE_TRAIL_MAX)
+        pm_move(p, PM_TRAIL, 0, --n);
+    else if (!pm_insert(p, PM_TRAIL, n))
+        return;
+    uint32_t *w = pm_at(p, PM_TRAIL) + 2 * n;
+    w[0] = row | (uint32_t)first << PM_TYPE_SHIFT;
+    w[1] = time_s;
 }
 
 static void cart_remove(struct profile *p, uint32_t i, uint32_t time_s) {
@@ -392,6 +404,8 @@ enum learn_result profile_observe(struct profile *p, const struct event *e, uint
         if (item_row < PROFILE_ROW_MAX)
             observe_recent(p, item_row, e->type & (EV_MAX - 1), time_s, price, &change);
     }
+    if ((interest > 0 || e->type == EV_RATING) && item_row < PROFILE_ROW_MAX)
+        observe_trail(p, item_row, time_s, change.new_session && e->session.n > 0);
     if (ret)
         *ret = change;
     return LEARN_OK;
@@ -399,11 +413,11 @@ enum learn_result profile_observe(struct profile *p, const struct event *e, uint
 
 size_t profile_drop_items(struct profile *p,
                           bool (*stale)(void *ctx, uint32_t row, uint32_t time_s), void *ctx) {
-    static const enum pm_section sections[] = {PM_RECENT, PM_CART, PM_BOUGHT};
+    static const enum pm_section sections[] = {PM_RECENT, PM_CART, PM_BOUGHT, PM_TRAIL};
     size_t dropped = 0;
     for (size_t k = 0; k < ARRAY_LEN(sections); k++) {
         enum pm_section s = sections[k];
-        uint32_t mask = s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX;
+        uint32_t mask = pm_row_mask(s);
         for (uint32_t i = pm_n(p, s); i-- > 0;) {
             const uint32_t *w = pm_at(p, s) + i * pm_width[s];
             if (!stale(ctx, w[0] & mask, w[1]))

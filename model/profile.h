@@ -38,7 +38,8 @@ enum {
     PROFILE_CART_MAX = 16,
     PROFILE_BOUGHT_MAX = 32,
     PROFILE_DEDUP_MAX = 64,
-    PROFILE_AFFINITY_MAX = 8
+    PROFILE_AFFINITY_MAX = 8,
+    PROFILE_TRAIL_MAX = 32
 };
 
 /* Rows from here on are not remembered in a history (27 bits a row, 5 a type). */
@@ -50,6 +51,13 @@ struct recent_item {
     uint32_t time_s; /* Unix seconds */
     uint8_t type;
     float price; /* when seen, to 3 digits (exact in a cart); NAN unknown */
+};
+
+/* An item of interest as it came, repeats included. */
+struct trail_item {
+    uint32_t item; /* row */
+    uint32_t time_s;
+    bool first; /* a session, told by its id, began with it */
 };
 
 /* Times are event times. Late events never move last_ms back: they count, but
@@ -107,7 +115,8 @@ struct profile_change {
  * fingerprints are durable; item_row: the event's item or ROW_NONE (then nothing is
  * remembered of the item); category_key: of the item, 0: unknown; price: of the item, NAN:
  * unknown; interest: what the event says of the user's liking, > 0 for a positive: it alone
- * enters history, affinities and the mean price. A purchase or return counts the event's own
+ * enters history, affinities and the mean price. The trail takes every rating, too: what
+ * somebody rated, he knew. A purchase or return counts the event's own
  * value and, without one, the item's price. A purchase takes its item out of the cart, one
  * without an item empties the cart. `ret` (optional) is written when LEARN_OK is returned.
  * Out of memory: the event counts, but what did not fit is not remembered. */
@@ -142,12 +151,17 @@ size_t profile_top_categories(const struct profile *p, int64_t now_ms, uint32_t 
 /* Items of positive events, each once (an item seen again moves up), newest first;
  * returns how many were written (at most max). */
 size_t profile_recent(const struct profile *p, struct recent_item *ret, size_t max);
+/* The trail, newest first. */
+size_t profile_trail(const struct profile *p, struct trail_item *ret, size_t max);
 /* What is in the cart, newest first. */
 size_t profile_cart(const struct profile *p, struct recent_item *ret, size_t max);
 /* Rows bought at or after since_ms, newest first: of the last PROFILE_BOUGHT_MAX items. */
 size_t profile_bought(const struct profile *p, int64_t since_ms, uint32_t *ret_rows, size_t max);
 /* Rows the history still remembers: recent, in the cart or bought; each once. */
-enum { PROFILE_SEEN_MAX = PROFILE_RECENT_MAX + PROFILE_CART_MAX + PROFILE_BOUGHT_MAX };
+enum {
+    PROFILE_SEEN_MAX =
+        PROFILE_RECENT_MAX + PROFILE_CART_MAX + PROFILE_BOUGHT_MAX + PROFILE_TRAIL_MAX
+};
 size_t profile_seen(const struct profile *p, uint32_t *ret_rows, size_t max);
 /* Forgets every item for which stale(ctx, row, time_s) is true (its row now means another
  * item). Returns how many entries went. */

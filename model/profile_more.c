@@ -2,13 +2,14 @@
 
 #include <math.h>
 
-const uint8_t pm_width[PM_SECTIONS] = {1, 2, 3, 2, 2, 1};
+const uint8_t pm_width[PM_SECTIONS] = {1, 2, 3, 2, 2, 1, 2};
 const uint8_t pm_max[PM_SECTIONS] = {EV_MAX,
                                      PROFILE_AFFINITY_MAX,
                                      PROFILE_CART_MAX,
                                      PROFILE_BOUGHT_MAX,
                                      PROFILE_RECENT_MAX,
-                                     PROFILE_DEDUP_MAX};
+                                     PROFILE_DEDUP_MAX,
+                                     PROFILE_TRAIL_MAX};
 const uint8_t pm_extra_width[PX_COUNT] = {2, 1, 1, 2, 2};
 
 static uint32_t extras_before(uint8_t extras, uint32_t x) {

@@ -1,10 +1,10 @@
 /* The variable part of a profile: one malloc'ed block of packed sections, each as long as
  * its entries, so that a short history costs little. For profile*.c and user_state.c.
  *
- *   extras | types | affinities | cart | bought | recent | dedup | prices of recent (u16)
+ *   extras | types | affinities | cart | bought | recent | dedup | trail | prices of recent (u16)
  *
- * Sections are runs of 32-bit words; those with a time (second word) are sorted by it,
- * oldest first. */
+ * Sections are runs of 32-bit words; those with a time (second word), but for the trail, are
+ * sorted by it, oldest first. */
 #pragma once
 
 #include "model/model.h"
@@ -16,6 +16,7 @@ enum pm_section {
     PM_BOUGHT,   /* row, time */
     PM_RECENT,   /* type << 27 | row, time */
     PM_DEDUP,    /* fingerprints; a ring once full */
+    PM_TRAIL,    /* first of its session << 27 | row, time; in the order they came */
     PM_SECTIONS
 };
 
@@ -62,6 +63,11 @@ uint16_t price_pack(float price);
 float price_unpack(uint16_t v);
 
 enum { PM_ROW_MASK = PROFILE_ROW_MAX - 1, PM_TYPE_SHIFT = 27 };
+
+/* What the first word of an entry holds beside the row is above this mask. */
+static inline uint32_t pm_row_mask(enum pm_section s) {
+    return s == PM_RECENT || s == PM_TRAIL ? PM_ROW_MASK : UINT32_MAX;
+}
 
 static inline float pm_f32(uint32_t w) {
     float f;

@@ -174,6 +174,17 @@ size_t profile_recent(const struct profile *p, struct recent_item *ret, size_t m
     return out;
 }
 
+size_t profile_trail(const struct profile *p, struct trail_item *ret, size_t max) {
+    const uint32_t *w = pm_at(p, PM_TRAIL);
+    size_t n = pm_n(p, PM_TRAIL), out = MIN(n, max);
+    for (size_t i = 0; i < out; i++) {
+        const uint32_t *e = w + 2 * (n - 1 - i);
+        ret[i] = (struct trail_item){
+            .item = e[0] & PM_ROW_MASK, .time_s = e[1], .first = e[0] >> PM_TYPE_SHIFT};
+    }
+    return out;
+}
+
 size_t profile_cart(const struct profile *p, struct recent_item *ret, size_t max) {
     const uint32_t *w = pm_at(p, PM_CART);
     size_t n = pm_n(p, PM_CART), out = MIN(n, max);
@@ -198,13 +209,13 @@ size_t profile_bought(const struct profile *p, int64_t since_ms, uint32_t *ret_r
 }
 
 size_t profile_seen(const struct profile *p, uint32_t *ret_rows, size_t max) {
-    static const enum pm_section sections[] = {PM_RECENT, PM_CART, PM_BOUGHT};
+    static const enum pm_section sections[] = {PM_RECENT, PM_CART, PM_BOUGHT, PM_TRAIL};
     size_t out = 0;
     for (size_t k = 0; k < ARRAY_LEN(sections); k++) {
         enum pm_section s = sections[k];
         const uint32_t *w = pm_at(p, s);
         for (size_t i = pm_n(p, s); i-- > 0 && out < max;) {
-            uint32_t row = w[i * pm_width[s]] & (s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX);
+            uint32_t row = w[i * pm_width[s]] & pm_row_mask(s);
             size_t j = 0;
             while (j < out && ret_rows[j] != row)
                 j++;

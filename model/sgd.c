@@ -88,6 +88,16 @@ static float derive(const struct learner *l, const float *score, uint32_t n, flo
     } else if (dislike) {
         ret_c[0] = weight * sigmoid(score[0]);
         loss = weight * softplus(score[0]);
+    } else if (l->m->c.loss == LOSS_SOFTMAX) {
+        float most = score[0], sum = 0;
+        for (uint32_t i = 1; i < n; i++)
+            most = fmaxf(most, score[i]);
+        for (uint32_t i = 0; i < n; i++)
+            sum += ret_c[i] = expf(score[i] - most);
+        for (uint32_t i = 0; i < n; i++)
+            ret_c[i] *= weight / sum;
+        ret_c[0] -= weight;
+        loss = weight * (logf(sum) + most - score[0]);
     } else if (l->m->c.loss == LOSS_LOGISTIC) {
         ret_c[0] = -weight * sigmoid(-score[0]);
         loss = weight * softplus(-score[0]);
@@ -104,6 +114,52 @@ static float derive(const struct learner *l, const float *score, uint32_t n, flo
         }
     }
     return loss;
+}
+
+/* ---- intent ------------------------------------------------------------------ */
+
+enum { INTENT_ITEMS = 12, USER_NEGATIVES = 6 };
+#define INTENT_DECAY 0.6f
+
+struct intent {
+    uint32_t n, item[INTENT_ITEMS];
+    float weight[INTENT_ITEMS]; /* sum to 1 */
+};
+
+static void intent_of(const struct trail_item *trail, size_t n, struct intent *ret) {
+    float w = 1, sum = 0;
+    ret->n = 0;
+    for (size_t i = 0; i < n && ret->n < INTENT_ITEMS; i++) {
+        uint32_t k = 0;
+        while (k < ret->n && ret->item[k] != trail[i].item)
+            k++;
+        if (k < ret->n)
+            continue;
+        ret->item[ret->n] = trail[i].item;
+        ret->weight[ret->n++] = w;
+        sum += w;
+        w *= INTENT_DECAY;
+    }
+    for (uint32_t k = 0; k < ret->n; k++)
+        ret->weight[k] /= sum;
+}
+
+static void intent_add(const struct learner *l, const struct intent *x, float *v) {
+    const struct items *t = &l->m->items;
+    for (uint32_t k = 0; k < x->n; k++)
+        l->k->axpy(t->dim, x->weight[k], t->in + (size_t)x->item[k] * t->dim, v);
+}
+
+void sgd_map(const struct learner *l, const struct user *u, const struct trail_item *trail,
+             size_t n, float *ret) {
+    struct intent x;
+    uint32_t d = l->m->c.dim;
+    if (u)
+        l->k->matvec(d, d, l->m->phi, u->emb, ret);
+    else
+        memset(ret, 0, d * sizeof *ret);
+    intent_of(trail, n, &x);
+    intent_add(l, &x, ret);
 }
 
 /* φ = keep·φ + a·(pull ⊗ u), drawn back towards the identity instead of zero. */
@@ -196,10 +252,16 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
 
     for (uint32_t i = 0; i < n; i++)
         __builtin_prefetch(t->cold[item[i]].features);
-    k->matvec(d, d, m->phi, u->emb, l->mapped);
+    struct intent intent;
+    intent_of(l->trail, l->n_trail, &intent);
+    if (u)
+        k->matvec(d, d, m->phi, u->emb, l->mapped);
+    else
+        memset(l->mapped, 0, d * sizeof *l->mapped);
+    intent_add(l, &intent, l->mapped);
     for (uint32_t i = 0; i < n; i++) {
         score[i] = k->dot(d, l->mapped, item_eff(t, item[i])) + load_relaxed(&t->bias[item[i]]);
-        if (m->c.loss == LOSS_SQUARED)
+        if (m->c.loss == LOSS_SQUARED && u)
             score[i] += u->bias;
         sum += score[i];
     }
@@ -222,22 +284,29 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
         for (uint32_t f = 0; f < t->hot[item[i]].n_features; f++)
             feature_add(l, t->cold[item[i]].features[f], share * c[i]);
     }
-    if (m->c.learn_phi) {
+    if (u && m->c.learn_phi) {
         memset(l->grad, 0, d * sizeof *l->grad);
         k->matvec_t(d, d, m->phi, l->pull, l->grad);
-    } else {
+    } else if (u) {
         k->copy(d, l->pull, l->grad);
     }
     float mapped2 = k->dot(d, l->mapped, l->mapped);
     bool dense = --l->proj_due == 0 && t->n_dense && gather_dense(l, item, c, n);
-    if (m->c.learn_phi && --l->map_due == 0) {
+    if (u && m->c.learn_phi && !l->frozen && --l->map_due == 0) {
         map_step(l, u->emb, k->dot(d, l->pull, l->pull), k->dot(d, u->emb, u->emb));
         l->map_due = MAP_EVERY;
     }
 
-    row_step(l, u->emb, &u->acc, 1, l->grad, k->dot(d, l->grad, l->grad), d, 1);
-    if (m->c.loss == LOSS_SQUARED)
+    if (u && l->side != SGD_ITEMS)
+        row_step(l, u->emb, &u->acc, 1, l->grad, k->dot(d, l->grad, l->grad), d, 1);
+    if (u && l->side != SGD_ITEMS && m->c.loss == LOSS_SQUARED)
         bias_step(l, &u->bias, &u->acc, c_sum);
+    if (l->side == SGD_USER)
+        return;
+    float pull2 = k->dot(d, l->pull, l->pull);
+    for (uint32_t i = 0; i < intent.n; i++)
+        row_step(l, t->in + (size_t)intent.item[i] * d, &t->hot[intent.item[i]].in_acc,
+                 intent.weight[i], l->pull, pull2, d, 1);
     features_step(l, mapped2);
     if (dense)
         proj_step(l, item, n, mapped2);
@@ -267,13 +336,14 @@ static void fetch(const struct items *t, uint32_t row) {
 }
 
 /* Sampled negatives behind the positive; returns how many items there are. */
-static uint32_t with_negatives(struct learner *l, uint32_t positive, uint32_t *item) {
+static uint32_t with_negatives(struct learner *l, uint32_t positive, uint32_t count,
+                               uint32_t *item) {
     enum { TRIES = 8 };
     const struct items *t = &l->m->items;
     uint32_t n = 0;
     item[n++] = positive;
     fetch(t, positive);
-    for (uint32_t i = 0; i < MIN(l->m->c.negatives, (uint32_t)NEGATIVES_MAX); i++) {
+    for (uint32_t i = 0; i < count; i++) {
         for (int tries = 0; tries < TRIES; tries++) {
             uint32_t row = sampler_draw(l->m, &l->rng);
             if (row == ROW_NONE)
@@ -294,7 +364,10 @@ void sgd_event(struct learner *l, struct user *u, uint32_t item, float weight) {
         sgd_step(l, u, rows, 1, -weight, -1, true);
         return;
     }
-    uint32_t n = with_negatives(l, item, rows);
+    uint32_t count = MIN(l->m->c.negatives, (uint32_t)NEGATIVES_MAX);
+    /* A user's one row needs no more to move the right way. */
+    count = l->side == SGD_USER ? MIN(count, (uint32_t)USER_NEGATIVES) : count;
+    uint32_t n = with_negatives(l, item, count, rows);
     if (n > 1 || l->m->c.loss != LOSS_BPR)
         sgd_step(l, u, rows, n, weight, 1, false);
 }

@@ -1,8 +1,11 @@
 /* One step of stochastic gradient descent on everything an event touches.
  *
- * Score: s(u, i) = <φ·u, v_i> + b_i, with v_i and b_i an item's effective vector and bias
- * (items.h); LOSS_SQUARED adds the user's own bias. With i the event's item, j_1..j_K the
- * sampled negatives, w the weight:
+ * Score: s(u, i) = <φ·u + t, v_i> + b_i, with v_i and b_i an item's effective vector and bias
+ * (items.h) and t the user's intent: the weighted mean of the `in` vectors of the items he met
+ * last. LOSS_SQUARED adds the user's own bias. With i the event's item, j_1..j_K the sampled
+ * negatives, w the weight:
+ *   softmax   w · (log(e^s_i + sum over k of e^s_jk) - s_i)   (sampled softmax, without a
+ *             correction for how negatives are drawn; Jean et al. 2015)
  *   BPR       w/K · sum over k of softplus(s_jk - s_i)     (Rendle et al. 2009, eq. 4)
  *   logistic  w · (softplus(-s_i) + 1/K · sum over k of softplus(s_jk))
  *   squared   w/2 · ((s_i - target)² + 1/K · sum over k of s_jk²)
@@ -17,6 +20,8 @@
 #include "model/internal.h"
 
 enum { NEGATIVES_MAX = 64 };
+
+enum sgd_side { SGD_BOTH, SGD_USER, SGD_ITEMS };
 
 struct learner {
     struct model *m;
@@ -38,6 +43,15 @@ struct learner {
         float c;
     } feature[(NEGATIVES_MAX + 1) * ITEM_FEATURES_MAX];
     struct rank_scratch *rank; /* topn.c */
+    struct shortlist *shortlist;
+    struct ranking *ranking;
+    /* What the user did before the event at hand, newest first: his intent. */
+    struct trail_item trail[PROFILE_TRAIL_MAX];
+    size_t n_trail;
+    enum sgd_side side; /* what a step changes; both unless set */
+    /* The newest events, whose items are stepped only when this many others came: see model.c */
+    struct late_event *late;
+    uint64_t n_late;
 };
 
 /* φ and P are common to all threads, and large: they are stepped once in so many events. */
@@ -46,6 +60,10 @@ enum { MAP_EVERY = 8, PROJ_EVERY = 4 };
 #define MAP_RATE 0.05f
 #define PROJ_RATE 0.1f
 
+/* The user's side of the score: φ·u + the mean of the trail's newest items' intent vectors, the
+ * older ones less (u may be NULL: what somebody unknown would want next). */
+void sgd_map(const struct learner *l, const struct user *u, const struct trail_item *trail,
+             size_t n, float *ret);
 /* Learns that the user liked `item` (weight > 0), against sampled negatives, or
  * disliked it (weight < 0). */
 void sgd_event(struct learner *l, struct user *u, uint32_t item, float weight);

@@ -1,17 +1,19 @@
 #include "model/topn.h"
 
 #include "model/covisit.h"
+#include "model/ranker.h"
 
 #include <cblas.h>
 #include <float.h>
 #include <math.h>
 
 enum {
-    BLOCK = 256,  /* users per gemm: bound by arithmetic from about 64 on */
-    TILE = 512,   /* items per tile: a block's scores stay in the second-level cache */
-    GEMM_MIN = 4, /* fewer users are bound by memory, and gemm only adds packing */
-    POOL = 1024,  /* candidates a user may have before they are cut to the best */
-    ROOM = 64,    /* candidates beyond the list before a cut */
+    BLOCK = 256,        /* users per gemm: bound by arithmetic from about 64 on */
+    TILE = 512,         /* items per tile: a block's scores stay in the second-level cache */
+    GEMM_MIN = 4,       /* fewer users are bound by memory, and gemm only adds packing */
+    POOL = 1024,        /* candidates a user may have before they are cut to the best */
+    ROOM = 64,          /* candidates beyond the list before a cut */
+    LEARNED_FROM = 150, /* candidates of the ranker at least */
     POOL_FULL = POOL - TOP_MAX, /* more than that within rounding of each other: settle them */
 };
 _Static_assert((int)TOP_MAX < (int)POOL_FULL, "a settled pool must have room");
@@ -232,14 +234,15 @@ static uint32_t prepare(struct learner *l, uint32_t user, const struct user *u, 
         memset(mapped, 0, m->c.dim * sizeof *mapped);
         return n_boosts;
     }
-    l->k->matvec(m->c.dim, m->c.dim, m->phi, u->emb, mapped);
+    struct trail_item trail[PROFILE_TRAIL_MAX];
+    size_t n_trail = profile_trail(&u->prof, trail, PROFILE_TRAIL_MAX), valid = 0;
+    for (size_t i = 0; i < n_trail; i++)
+        if (item_ref_valid(m, trail[i].item, trail[i].time_s))
+            trail[valid++] = trail[i];
+    sgd_map(l, u, trail, valid, mapped);
     p->margin = margin_of(l, mapped);
     int64_t now_ms = u->prof.last_ms;
-    if (exclude_seen)
-        p->n_out = (uint32_t)profile_seen(&u->prof, p->out, PROFILE_SEEN_MAX);
-    else if (m->c.bought_window_ms > 0)
-        p->n_out = (uint32_t)profile_bought(&u->prof, now_ms - m->c.bought_window_ms, p->out,
-                                            PROFILE_SEEN_MAX);
+    p->n_out = (uint32_t)model_left_out(m, u, exclude_seen, p->out);
     if (m->c.covisit_weight <= 0)
         return n_boosts;
     struct recent_item recent[COVISIT_RECENT];
@@ -333,8 +336,66 @@ static void rank_block(struct learner *l, const struct user *const *users, uint3
         finish(l, i, ret[i]);
 }
 
+/* The list by the learned ranker; false if its candidates do not fill one. */
+static bool rank_learned(struct learner *l, const struct user *u, bool exclude_seen,
+                         struct list *ret) {
+    uint32_t out[PROFILE_SEEN_MAX], n = l->m->c.top_n;
+    size_t n_out = u ? model_left_out(l->m, u, exclude_seen, out) : 0;
+    shortlist_fill(l, u, out, n_out,
+                   MAX((size_t)LEARNED_FROM, MIN((size_t)SHORTLIST_MAX, 2 * (size_t)n)));
+    const float *score = ranker_score(l->m->ranker, l->ranking, l->shortlist);
+    const uint32_t *item = shortlist_items(l->shortlist);
+    struct rank_scratch *s = l->rank;
+    uint32_t found = shortlist_n(l->shortlist);
+    for (uint32_t i = 0; i < found; i++)
+        s->finalists[i] = (struct finalist){.score = score[i], .item = item[i], .dot = (float)i};
+    qsort_r(s->finalists, found, sizeof *s->finalists, finalist_cmp, l->m);
+    ret->n = MIN(n, found);
+    for (uint32_t i = 0; i < ret->n; i++)
+        ret->e[i] = (struct list_entry){
+            s->finalists[i].item, s->finalists[i].score,
+            (uint8_t)shortlist_because(l->shortlist, (uint32_t)s->finalists[i].dot)};
+    return found >= n;
+}
+
+/* Adds what the embeddings know to a list that is not full. */
+static void append(struct list *to, const struct list *from, uint32_t n) {
+    float last = to->n ? to->e[to->n - 1].score : 0;
+    for (uint32_t i = 0; i < from->n && to->n < n; i++) {
+        bool there = false;
+        for (uint32_t k = 0; k < to->n; k++)
+            there |= to->e[k].item == from->e[i].item;
+        if (!there) {
+            last = nextafterf(last, -INFINITY);
+            to->e[to->n] = from->e[i];
+            to->e[to->n++].score = last;
+        }
+    }
+}
+
+static void rank_all(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
+                     struct list *ret);
+
 void model_rank(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
                 struct list *ret) {
+    if (!l->m->c.rank) {
+        rank_all(l, users, n, exclude_seen, ret);
+        return;
+    }
+    if (!l->rank)
+        l->rank = scratch_new(l->m);
+    for (size_t i = 0; i < n; i++) {
+        ret[i].n = 0;
+        if (!l->rank || rank_learned(l, users[i], exclude_seen, &ret[i]))
+            continue;
+        struct list rest;
+        rank_all(l, &users[i], 1, exclude_seen, &rest);
+        append(&ret[i], &rest, l->m->c.top_n);
+    }
+}
+
+static void rank_all(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
+                     struct list *ret) {
     if (!l->rank)
         l->rank = scratch_new(l->m);
     for (size_t i = 0; i < n; i++)

@@ -11,7 +11,13 @@
 
 #include <math.h>
 
-enum { VERSION = 1, HEAD = 5, TAIL = 4, ITEMS_MAX = PROFILE_SEEN_MAX };
+enum { VERSION = 2, HEAD = 5, TAIL = 4, ITEMS_MAX = PROFILE_SEEN_MAX };
+/* Entries of the longest history. */
+enum {
+    SECTION_MAX =
+        MAX(MAX(PROFILE_BOUGHT_MAX, PROFILE_CART_MAX), MAX(PROFILE_RECENT_MAX, PROFILE_TRAIL_MAX))
+};
+_Static_assert(ITEMS_MAX <= UINT8_MAX, "places are bytes");
 
 static uint32_t checksum(const uint8_t *p, size_t n) {
     return (uint32_t)hash_bytes(p, n, 0);
@@ -56,13 +62,13 @@ static void put_words(const uint32_t *w, uint32_t n, struct buf *out) {
 
 /* Entries of a section, but for those whose rows no longer are the items they were. */
 struct written_section {
-    uint8_t n, entry[PROFILE_BOUGHT_MAX], place[PROFILE_BOUGHT_MAX];
+    uint8_t n, entry[SECTION_MAX], place[SECTION_MAX];
 };
 
 static void collect(const struct model *m, const struct profile *p, enum pm_section s,
                     struct item_set *set, struct written_section *ret) {
     const uint32_t *w = pm_at(p, s);
-    uint32_t mask = s == PM_RECENT ? PM_ROW_MASK : UINT32_MAX;
+    uint32_t mask = pm_row_mask(s);
     ret->n = 0;
     for (uint32_t i = 0, n = pm_n(p, s); i < n; i++, w += pm_width[s]) {
         if (!item_ref_valid(m, w[0] & mask, w[1]))
@@ -83,8 +89,9 @@ static void put_section(const struct profile *p, enum pm_section s,
         wire_put_u32(out, w[1]);
         if (s == PM_CART)
             wire_put_u32(out, w[2]);
-        if (prices) {
+        if (s == PM_RECENT || s == PM_TRAIL)
             wire_put_u8(out, (uint8_t)(w[0] >> PM_TYPE_SHIFT));
+        if (prices) {
             wire_put(out, &prices[from->entry[i]], sizeof *prices);
         }
     }
@@ -92,17 +99,19 @@ static void put_section(const struct profile *p, enum pm_section s,
 
 static void put_items(const struct model *m, const struct profile *p, struct buf *out) {
     struct item_set set;
-    struct written_section cart, bought, recent;
+    struct written_section cart, bought, recent, trail;
     set.n = 0;
     collect(m, p, PM_CART, &set, &cart);
     collect(m, p, PM_BOUGHT, &set, &bought);
     collect(m, p, PM_RECENT, &set, &recent);
+    collect(m, p, PM_TRAIL, &set, &trail);
     wire_put_varint(out, set.n);
     for (uint32_t i = 0; i < set.n; i++)
         wire_put_str(out, m->items.cold[set.row[i]].id);
     put_section(p, PM_CART, &cart, out);
     put_section(p, PM_BOUGHT, &bought, out);
     put_section(p, PM_RECENT, &recent, out);
+    put_section(p, PM_TRAIL, &trail, out);
 }
 
 static void put_more(const struct model *m, const struct profile *p, struct buf *out) {
@@ -147,10 +156,8 @@ struct read_section {
         uint8_t place, type;
         uint16_t price;
         uint32_t time_s, cart_price;
-    } e[PROFILE_BOUGHT_MAX];
+    } e[SECTION_MAX];
 };
-_Static_assert(PROFILE_BOUGHT_MAX >= PROFILE_CART_MAX && PROFILE_BOUGHT_MAX >= PROFILE_RECENT_MAX,
-               "the longest history sizes read_section");
 
 struct read_user {
     const uint8_t *emb;
@@ -161,7 +168,7 @@ struct read_user {
     const uint8_t *extra_words, *types, *affinity, *dedup; /* unaligned words in the record */
     uint32_t n_items;
     struct str id[ITEMS_MAX];
-    struct read_section cart, bought, recent;
+    struct read_section cart, bought, recent, trail;
 };
 
 static const uint8_t *take_words(struct wire *w, uint32_t n) {
@@ -217,16 +224,17 @@ static void get_section(struct wire *w, enum pm_section s, uint32_t n_items,
         ret->e[i].time_s = wire_get_u32(w);
         if (s == PM_CART)
             ret->e[i].cart_price = wire_get_u32(w);
-        if (s == PM_RECENT) {
+        if (s == PM_RECENT || s == PM_TRAIL)
             ret->e[i].type = wire_get_u8(w);
+        if (s == PM_RECENT) {
             wire_get(w, &ret->e[i].price, sizeof ret->e[i].price);
         }
         w->bad |= ret->e[i].place >= n_items || ret->e[i].type >= EV_MAX ||
-                  (i > 0 && ret->e[i].time_s < ret->e[i - 1].time_s);
+                  (s != PM_TRAIL && i > 0 && ret->e[i].time_s < ret->e[i - 1].time_s);
     }
 }
 
-static void get_more(struct wire *w, struct read_user *r) {
+static void get_more(struct wire *w, uint8_t version, struct read_user *r) {
     r->extras = wire_get_u8(w);
     w->bad |= r->extras >> PX_COUNT;
     uint32_t words = 0;
@@ -247,6 +255,8 @@ static void get_more(struct wire *w, struct read_user *r) {
     get_section(w, PM_CART, r->n_items, &r->cart);
     get_section(w, PM_BOUGHT, r->n_items, &r->bought);
     get_section(w, PM_RECENT, r->n_items, &r->recent);
+    if (version >= 2) /* the first version had no trail */
+        get_section(w, PM_TRAIL, r->n_items, &r->trail);
 }
 
 /* Row of each of the record's items, ROW_NONE where there is no room for one. The history
@@ -295,7 +305,7 @@ static int build_more(const struct read_user *r, const uint32_t *row, struct pro
         struct profile_more more;
         uint32_t w[PX_COUNT * 2 + EV_MAX + 2 * PROFILE_AFFINITY_MAX + 3 * PROFILE_CART_MAX +
                    2 * PROFILE_BOUGHT_MAX + 2 * PROFILE_RECENT_MAX + PROFILE_DEDUP_MAX +
-                   PROFILE_RECENT_MAX / 2];
+                   2 * PROFILE_TRAIL_MAX + PROFILE_RECENT_MAX / 2];
     } block = {.more = {.extras = r->extras, .dedup_head = r->dedup_head}};
     struct profile_more *more = &block.more;
     uint16_t prices[PROFILE_RECENT_MAX];
@@ -312,6 +322,7 @@ static int build_more(const struct read_user *r, const uint32_t *row, struct pro
     w = build_section(more, PM_RECENT, &r->recent, row, w, prices);
     more->n[PM_DEDUP] = r->n_dedup;
     w = copy_words(w, r->dedup, r->n_dedup);
+    w = build_section(more, PM_TRAIL, &r->trail, row, w, prices);
     memcpy(w, prices, more->n[PM_RECENT] * sizeof *prices);
     size_t size =
         sizeof *more + (size_t)(w - block.w) * sizeof *w + more->n[PM_RECENT] * sizeof *prices;
@@ -345,7 +356,7 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
         return -EBADMSG;
     struct wire w = wire_of((const uint8_t *)p + HEAD, length - HEAD - TAIL);
     uint64_t dim = wire_get_varint(&w);
-    if (version != VERSION || (dim != m->c.dim && !w.bad))
+    if (version < 1 || version > VERSION || (dim != m->c.dim && !w.bad))
         return -EPROTO;
 
     struct read_user r = {0};
@@ -355,7 +366,7 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
     get_fixed(&w, &r.prof);
     r.has_more = wire_get_u8(&w);
     if (r.has_more)
-        get_more(&w, &r);
+        get_more(&w, version, &r);
     if (w.bad || w.p != w.end || !finite_words(r.emb, m->c.dim) || !isfinite(r.acc) ||
         !isfinite(r.bias))
         return -EBADMSG;
@@ -365,6 +376,7 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
     intern_section(m, &r, &r.cart, row);
     intern_section(m, &r, &r.bought, row);
     intern_section(m, &r, &r.recent, row);
+    intern_section(m, &r, &r.trail, row);
     /* making room for one may have cost another its row */
     for (uint32_t i = 0; i < r.n_items; i++)
         if (row[i] != ROW_NONE && !str_eq(m->items.cold[row[i]].id, r.id[i]))

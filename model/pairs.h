@@ -1,0 +1,43 @@
+/* Which items go with which, item by item, from the order in which users met them: what came
+ * right after, what came later and what came before, in bounded tables.
+ *
+ * Everything is counted in events of the stream (see pulse.h): `next` over a short and a long
+ * horizon, `ahead` and `behind` weighted by 1/distance^0.6 over the last PAIRS_RECENT items
+ * and kept long. An item has up to PAIRS_SLOTS others; the weakest makes room for a new one.
+ *
+ * Thread: any, side by side (Hogwild, relaxed atomics); [structural]: alone. */
+#pragma once
+
+#include "model/model.h"
+
+enum { PAIRS_SLOTS = 64, PAIRS_RECENT = 24 };
+
+enum pairs_kind { PAIR_NEXT_SHORT, PAIR_NEXT_LONG, PAIR_AHEAD, PAIR_BEHIND, PAIR_KINDS };
+
+struct pairs;
+int pairs_new(uint32_t max_items, struct pairs **ret); /* 0, -ENOMEM, -EINVAL */
+void pairs_free(struct pairs *p);
+DEFINE_CLEANUP(struct pairs, pairs_free)
+
+/* `item` came after the items of `trail` (newest first), as the tick-th event of the stream. */
+void pairs_observe(struct pairs *p, uint32_t item, const struct trail_item *trail, size_t n,
+                   uint32_t tick);
+
+struct pairs_slot {
+    uint32_t item;
+    float weight[PAIR_KINDS];
+};
+struct pairs_view {
+    uint32_t n;
+    float total[PAIR_KINDS]; /* of all weights ever given, decayed alike */
+    struct pairs_slot slot[PAIRS_SLOTS];
+};
+/* What goes with an item, as of its last event: totals and weights decay alike, so that
+ * shares need no clock. */
+void pairs_look(const struct pairs *p, uint32_t item, struct pairs_view *ret);
+
+/* What a pair that far apart weighs, 1..PAIRS_RECENT. */
+float pairs_by_distance(const struct pairs *p, uint32_t distance);
+
+void pairs_forget_row(struct pairs *p, uint32_t row); /* [structural] */
+size_t pairs_bytes_per_item(void);

@@ -1,0 +1,35 @@
+/* How lively items are over several horizons, counted in events of the whole stream rather
+ * than in time: a horizon of 500 events is seconds in a large shop and a day in a small one,
+ * and means the same to a ranker in both. Decay is lazy, per item, when it is touched.
+ *
+ * Thread: any, side by side (relaxed atomics; a lost update is a lost count); [structural]:
+ * alone. */
+#pragma once
+
+#include "model/model.h"
+
+enum { PULSE_HORIZONS = 4, PULSE_TOP = 64 };
+/* Half-lives in events. */
+extern const float pulse_horizon[PULSE_HORIZONS];
+
+struct pulse;
+int pulse_new(uint32_t max_items, struct pulse **ret); /* 0, -ENOMEM, -EINVAL */
+void pulse_free(struct pulse *p);
+DEFINE_CLEANUP(struct pulse, pulse_free)
+
+/* An event of the item, the `tick`-th of the stream (from 1). */
+void pulse_observe(struct pulse *p, uint32_t item, uint32_t tick);
+
+struct pulse_view {
+    float value[PULSE_HORIZONS]; /* decayed counts at `tick` */
+    float events;                /* never decayed */
+    uint32_t age, idle;          /* events of the stream since its first and its last one */
+};
+void pulse_look(const struct pulse *p, uint32_t item, uint32_t tick, struct pulse_view *ret);
+
+/* The liveliest items of a horizon, best first, as far as known; at most max. Those forgotten
+ * since may be among them. */
+size_t pulse_top(const struct pulse *p, uint32_t horizon, uint32_t *ret, size_t max);
+
+void pulse_forget_row(struct pulse *p, uint32_t row); /* [structural] */
+size_t pulse_bytes_per_item(void);

@@ -1,0 +1,235 @@
+#include "model/ranker.h"
+
+#include "model/mlp.h"
+
+#include <math.h>
+
+enum {
+    HIDDEN = 32,
+    BATCH = 8,           /* cases per step */
+    EAGER = 30000,       /* cases learned from before only a share is */
+    SHARE = 4,           /* then one in so many */
+    NORM_EVERY = 16,     /* cases per update of means and variances, once they are settled */
+    NORM_SETTLED = 2000, /* cases until then */
+};
+
+#define RATE 0.001f
+#define RATE_LEAST 0.0001f
+#define RATE_STEPS 2000
+/* Gradients below it are kept by chance and raised to it, so that their mean is right: most
+ * candidates have next to none, and dropping those biases the softmax. */
+#define GRADIENT_LEAST 0.01f
+#define CLAMP 6.0f
+#define VARIANCE_LEAST 0.05f
+
+struct ranker {
+    struct mlp *line, *deep;
+    struct mlp_optim *line_optim, *deep_optim;
+    bool busy; /* who steps */
+    uint64_t cases;
+    double loss;
+    uint32_t seen; /* cases in mean and variance */
+    float mean[SHORTLIST_COLUMNS_MAX], variance[SHORTLIST_COLUMNS_MAX];
+    float scale[SHORTLIST_COLUMNS_MAX]; /* 1/√variance */
+};
+
+struct ranking {
+    struct mlp_pass *line, *deep;
+    uint32_t gathered; /* cases in the gradient */
+    uint32_t skipped;
+    float *x;      /* standardised, float[SHORTLIST_MAX][SHORTLIST_COLUMNS_MAX] */
+    float *chosen; /* rows with a gradient, packed alike */
+    float score[SHORTLIST_MAX], part[SHORTLIST_MAX], slope[SHORTLIST_MAX];
+};
+
+int ranker_new(uint64_t seed, struct ranker **ret) {
+    autofree(ranker_free) struct ranker *r = calloc(1, sizeof *r);
+    if (!r)
+        return -ENOMEM;
+    uint32_t columns = shortlist_columns();
+    struct mlp_config line = {.layers = 1, .width = {columns, 1}, .seed = seed};
+    struct mlp_config deep = {.layers = 2, .width = {columns, HIDDEN, 1}, .seed = seed + 1};
+    struct mlp_optim_config adam = mlp_optim_defaults(MLP_ADAM);
+    adam.rate = RATE;
+    int e = mlp_new(&line, &r->line);
+    if (e == 0)
+        e = mlp_new(&deep, &r->deep);
+    if (e == 0)
+        e = mlp_optim_new(&adam, r->line, &r->line_optim);
+    if (e == 0)
+        e = mlp_optim_new(&adam, r->deep, &r->deep_optim);
+    if (e < 0)
+        return e;
+    memset(r->line->w, 0, r->line->n * sizeof *r->line->w);
+    /* Nothing is known: what is near, goes with, and is lively is as good a start as any. */
+    for (size_t i = 0; i < r->deep->n; i++)
+        r->deep->w[i] *= 0.3f;
+    for (uint32_t c = 0; c < SHORTLIST_COLUMNS_MAX; c++)
+        r->variance[c] = r->scale[c] = 1;
+    *ret = TAKE(r);
+    return 0;
+}
+
+void ranker_free(struct ranker *r) {
+    if (!r)
+        return;
+    mlp_free(r->line);
+    mlp_free(r->deep);
+    mlp_optim_free(r->line_optim);
+    mlp_optim_free(r->deep_optim);
+    free(r);
+}
+
+static float *rows(void) {
+    size_t bytes = sizeof(float[SHORTLIST_MAX][SHORTLIST_COLUMNS_MAX]);
+    float *p = aligned_alloc(64, bytes);
+    if (p)
+        memset(p, 0, bytes);
+    return p;
+}
+
+int ranking_new(const struct ranker *r, struct ranking **ret) {
+    autofree(ranking_free) struct ranking *k = calloc(1, sizeof *k);
+    if (!k)
+        return -ENOMEM;
+    k->x = rows();
+    k->chosen = rows();
+    if (!k->x || !k->chosen)
+        return -ENOMEM;
+    int e = mlp_pass_new(r->line, SHORTLIST_MAX, &k->line);
+    if (e == 0)
+        e = mlp_pass_new(r->deep, SHORTLIST_MAX, &k->deep);
+    if (e < 0)
+        return e;
+    *ret = TAKE(k);
+    return 0;
+}
+
+void ranking_free(struct ranking *k) {
+    if (!k)
+        return;
+    mlp_pass_free(k->line);
+    mlp_pass_free(k->deep);
+    free(k->x);
+    free(k->chosen);
+    free(k);
+}
+
+static void forward(const struct ranker *r, struct ranking *k, size_t n, const float *x,
+                    float *score) {
+    mlp_forward(r->line, k->line, n, x, SHORTLIST_COLUMNS_MAX, score);
+    mlp_forward(r->deep, k->deep, n, x, SHORTLIST_COLUMNS_MAX, k->part);
+    for (size_t i = 0; i < n; i++)
+        score[i] += k->part[i];
+}
+
+const float *ranker_score(const struct ranker *r, struct ranking *k, const struct shortlist *s) {
+    uint32_t n = shortlist_n(s), columns = shortlist_columns();
+    const float *m = shortlist_matrix(s);
+    float mean[SHORTLIST_COLUMNS_MAX], scale[SHORTLIST_COLUMNS_MAX];
+    for (uint32_t c = 0; c < columns; c++) {
+        mean[c] = load_relaxed(&r->mean[c]);
+        scale[c] = load_relaxed(&r->scale[c]);
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const float *f = m + (size_t)i * SHORTLIST_COLUMNS_MAX;
+        float *x = k->x + (size_t)i * SHORTLIST_COLUMNS_MAX;
+        for (uint32_t c = 0; c < columns; c++) {
+            float z = (f[c] - mean[c]) * scale[c];
+            z = z < CLAMP ? z : CLAMP;
+            x[c] = z > -CLAMP ? z : -CLAMP;
+        }
+    }
+    forward(r, k, n, k->x, k->score);
+    return k->score;
+}
+
+bool ranker_wants(const struct ranker *r, struct ranking *k) {
+    if (__atomic_load_n(&r->cases, __ATOMIC_RELAXED) < EAGER)
+        return true;
+    k->skipped = (k->skipped + 1) % SHARE;
+    return k->skipped == 0;
+}
+
+/* Means and variances over the candidates of one more case. */
+static void settle(struct ranker *r, const struct shortlist *s) {
+    uint32_t n = shortlist_n(s), columns = shortlist_columns();
+    const float *m = shortlist_matrix(s);
+    float rate = MAX(1 / (float)++r->seen, 1e-4f);
+    for (uint32_t c = 0; c < columns; c++) {
+        float mean = 0, var = 0, was = r->mean[c];
+        for (uint32_t i = 0; i < n; i++)
+            mean += m[(size_t)i * SHORTLIST_COLUMNS_MAX + c];
+        mean /= (float)n;
+        for (uint32_t i = 0; i < n; i++) {
+            float d = m[(size_t)i * SHORTLIST_COLUMNS_MAX + c] - was;
+            var += d * d;
+        }
+        var /= (float)n;
+        if (!isfinite(mean) || !isfinite(var))
+            continue;
+        store_relaxed(&r->mean[c], was + rate * (mean - was));
+        r->variance[c] += r->seen > 1 ? rate * (var - r->variance[c]) : 0;
+        store_relaxed(&r->scale[c], 1 / sqrtf(r->variance[c] + VARIANCE_LEAST));
+    }
+}
+
+static void step(struct ranker *r, struct ranking *k) {
+    float steps = (float)mlp_optim_steps(r->line_optim);
+    float rate = MAX(RATE / sqrtf(1 + steps / RATE_STEPS), RATE_LEAST);
+    mlp_optim_set_rate(r->line_optim, rate);
+    mlp_optim_set_rate(r->deep_optim, rate);
+    mlp_step(r->line, r->line_optim, k->line);
+    mlp_step(r->deep, r->deep_optim, k->deep);
+    k->gathered = 0;
+}
+
+void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s, uint32_t target,
+                  struct rng *rng) {
+    uint32_t n = shortlist_n(s), chosen = 0;
+    float most = -INFINITY, sum = 0;
+    for (uint32_t i = 0; i < n; i++)
+        most = MAX(most, k->score[i]);
+    for (uint32_t i = 0; i < n; i++)
+        sum += k->part[i] = expf(k->score[i] - most);
+    float loss = logf(sum) - (k->score[target] - most);
+    if (!isfinite(loss))
+        return;
+    for (uint32_t i = 0; i < n; i++) {
+        float g = k->part[i] / sum - (i == target);
+        if (i != target && g < GRADIENT_LEAST) {
+            if (rng_unit(rng) * GRADIENT_LEAST > g)
+                continue;
+            g = GRADIENT_LEAST;
+        }
+        memcpy(k->chosen + (size_t)chosen * SHORTLIST_COLUMNS_MAX,
+               k->x + (size_t)i * SHORTLIST_COLUMNS_MAX, shortlist_columns() * sizeof(float));
+        k->slope[chosen++] = g / BATCH;
+    }
+    float again[SHORTLIST_MAX];
+    forward(r, k, chosen, k->chosen, again);
+    mlp_backward(r->line, k->line, k->slope);
+    mlp_backward(r->deep, k->deep, k->slope);
+    k->gathered++;
+    if (__atomic_exchange_n(&r->busy, true, __ATOMIC_ACQUIRE))
+        return;
+    uint64_t cases = __atomic_add_fetch(&r->cases, 1, __ATOMIC_RELAXED);
+    r->loss += (loss - r->loss) / (double)MIN(cases, 10000ul);
+    if (r->seen < NORM_SETTLED || cases % NORM_EVERY == 0)
+        settle(r, s);
+    if (k->gathered >= BATCH)
+        step(r, k);
+    __atomic_store_n(&r->busy, false, __ATOMIC_RELEASE);
+}
+
+uint64_t ranker_cases(const struct ranker *r) {
+    return __atomic_load_n(&r->cases, __ATOMIC_RELAXED);
+}
+
+double ranker_loss(const struct ranker *r) {
+    return r->loss;
+}
+
+float ranker_weight(const struct ranker *r, uint32_t column) {
+    return r->line->w[column * mlp_pad(1)];
+}

@@ -1,0 +1,35 @@
+/* What a shortlist is ordered by: a linear model and a small network over its columns, summed,
+ * learned online from what users did next (listwise softmax cross-entropy; ListNet with one
+ * relevant item, Cao et al. 2007).
+ *
+ * Columns are standardised by running means and variances. Shared by all threads: they read
+ * the weights while one of them steps (Hogwild); who finds another stepping keeps its
+ * gradient for the next case. */
+#pragma once
+
+#include "model/shortlist.h"
+
+struct ranker;
+int ranker_new(uint64_t seed, struct ranker **ret);
+void ranker_free(struct ranker *r);
+DEFINE_CLEANUP(struct ranker, ranker_free)
+
+/* One thread's passes and gradients. */
+struct ranking;
+int ranking_new(const struct ranker *r, struct ranking **ret);
+void ranking_free(struct ranking *k);
+DEFINE_CLEANUP(struct ranking, ranking_free)
+
+/* Scores of the shortlist's candidates, float[n], borrowed until the next call. */
+const float *ranker_score(const struct ranker *r, struct ranking *k, const struct shortlist *s);
+/* The user took candidate `target`; call after ranker_score with the same shortlist. */
+void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s, uint32_t target,
+                  struct rng *rng);
+/* Whether the next case should be learned from: each one at first, a share of them later, when
+ * there are more than enough. */
+bool ranker_wants(const struct ranker *r, struct ranking *k);
+
+uint64_t ranker_cases(const struct ranker *r); /* learned from */
+double ranker_loss(const struct ranker *r);    /* running mean of the cross-entropy, nats */
+/* Weight of a column in the linear part: what one standard deviation adds to the score. */
+float ranker_weight(const struct ranker *r, uint32_t column);

@@ -1,0 +1,190 @@
+#include "model/sessions.h"
+
+#include "model/index.h"
+
+enum { CHUNK = 14, CHUNKS_PER_SESSION = 2 };
+
+/* 64 bytes: a cache line. */
+struct chunk {
+    uint32_t item; /* whose postings these are; the chunk was taken for another if it differs */
+    uint32_t prev; /* older chunk + 1, 0: none */
+    uint32_t number[CHUNK];
+};
+_Static_assert(sizeof(struct chunk) == 64, "postings are read by cache lines");
+
+struct slot {
+    uint32_t number, n;
+    uint32_t item[SESSION_ITEMS];
+};
+
+struct sessions {
+    uint32_t max_items, capacity, chunks;
+    uint32_t count;      /* newest number */
+    uint32_t next_chunk; /* taken so far; a ring */
+    struct slot *slot;
+    struct chunk *chunk;
+    uint32_t *head; /* per item: newest chunk + 1 */
+    struct session_facts *facts;
+};
+
+static uint32_t load(const uint32_t *p) {
+    return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void store(uint32_t *p, uint32_t v) {
+    __atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+static void add(uint32_t *p, uint32_t v) {
+    __atomic_fetch_add(p, v, __ATOMIC_RELAXED);
+}
+
+static uint32_t power_of_two(uint32_t n) {
+    uint32_t p = 16;
+    while (p < n && p < UINT32_C(1) << 30)
+        p *= 2;
+    return p;
+}
+
+int sessions_new(uint32_t max_items, uint32_t capacity, struct sessions **ret) {
+    if (max_items == 0 || capacity == 0 || capacity > UINT32_C(1) << 28)
+        return -EINVAL;
+    autofree(sessions_free) struct sessions *s = calloc(1, sizeof *s);
+    if (!s)
+        return -ENOMEM;
+    s->max_items = max_items;
+    s->capacity = power_of_two(capacity);
+    s->chunks = s->capacity * CHUNKS_PER_SESSION;
+    s->slot = rows_map(s->capacity, sizeof *s->slot);
+    s->chunk = rows_map(s->chunks, sizeof *s->chunk);
+    s->head = rows_map(max_items, sizeof *s->head);
+    s->facts = rows_map(max_items, sizeof *s->facts);
+    if (!s->slot || !s->chunk || !s->head || !s->facts)
+        return -ENOMEM;
+    *ret = TAKE(s);
+    return 0;
+}
+
+void sessions_free(struct sessions *s) {
+    if (!s)
+        return;
+    rows_unmap(s->slot, s->capacity, sizeof *s->slot);
+    rows_unmap(s->chunk, s->chunks, sizeof *s->chunk);
+    rows_unmap(s->head, s->max_items, sizeof *s->head);
+    rows_unmap(s->facts, s->max_items, sizeof *s->facts);
+    free(s);
+}
+
+uint32_t sessions_count(const struct sessions *s) {
+    return load(&s->count);
+}
+
+uint32_t sessions_capacity(const struct sessions *s) {
+    return s->capacity;
+}
+
+uint32_t sessions_slot(const struct sessions *s, uint32_t number) {
+    return number & (s->capacity - 1);
+}
+
+static void post(struct sessions *s, uint32_t item, uint32_t number) {
+    uint32_t head = load(&s->head[item]);
+    if (head) {
+        struct chunk *c = &s->chunk[head - 1];
+        for (size_t i = 0; load(&c->item) == item && i < CHUNK; i++)
+            if (load(&c->number[i]) == 0) {
+                store(&c->number[i], number);
+                return;
+            }
+    }
+    uint32_t at = __atomic_fetch_add(&s->next_chunk, 1, __ATOMIC_RELAXED) & (s->chunks - 1);
+    struct chunk *c = &s->chunk[at];
+    store(&c->item, item);
+    store(&c->prev, head == at + 1 ? 0 : head);
+    store(&c->number[0], number);
+    for (size_t i = 1; i < CHUNK; i++)
+        store(&c->number[i], 0);
+    store(&s->head[item], at + 1);
+}
+
+uint32_t sessions_add(struct sessions *s, uint32_t number, uint32_t item) {
+    if (item >= s->max_items)
+        return number;
+    struct slot *t = &s->slot[sessions_slot(s, number)];
+    uint32_t n = number && load(&t->number) == number ? load(&t->n) : SESSION_ITEMS;
+    bool there = false;
+    if (n >= SESSION_ITEMS) {
+        number = __atomic_add_fetch(&s->count, 1, __ATOMIC_RELAXED);
+        if (number == 0) /* 2^32 sessions later */
+            number = __atomic_add_fetch(&s->count, 1, __ATOMIC_RELAXED);
+        t = &s->slot[sessions_slot(s, number)];
+        n = 0;
+        store(&t->n, 0);
+        store(&t->number, number);
+        add(&s->facts[item].begins, 1);
+    } else {
+        uint32_t last = load(&t->item[n - 1]);
+        add(&s->facts[last].ends, -1u);
+        if (last == item)
+            add(&s->facts[item].again, 1);
+        for (uint32_t i = 0; i < n && !there; i++)
+            there = load(&t->item[i]) == item;
+    }
+    store(&t->item[n], item);
+    store(&t->n, n + 1);
+    add(&s->facts[item].ends, 1);
+    if (!there) {
+        add(&s->facts[item].sessions, 1);
+        post(s, item, number);
+    }
+    return number;
+}
+
+bool sessions_get(const struct sessions *s, uint32_t number, struct session *ret) {
+    const struct slot *t = &s->slot[sessions_slot(s, number)];
+    if (load(&t->number) != number || number == 0)
+        return false;
+    *ret = (struct session){MIN(load(&t->n), (uint32_t)SESSION_ITEMS), t->item};
+    return ret->n > 0;
+}
+
+size_t sessions_with(const struct sessions *s, uint32_t item, uint32_t *ret, size_t max) {
+    size_t n = 0;
+    if (item >= s->max_items)
+        return 0;
+    uint32_t at = load(&s->head[item]);
+    /* Chunks taken for others end the walk; the count ends one that others turned into a ring. */
+    for (size_t hops = 0; at && n < max && hops < max; hops++) {
+        const struct chunk *c = &s->chunk[at - 1];
+        uint32_t prev = load(&c->prev);
+        if (prev)
+            __builtin_prefetch(&s->chunk[prev - 1]);
+        if (load(&c->item) != item)
+            break;
+        for (size_t i = CHUNK; i-- > 0 && n < max;) {
+            uint32_t number = load(&c->number[i]);
+            if (number)
+                ret[n++] = number;
+        }
+        at = prev;
+    }
+    return n;
+}
+
+struct session_facts sessions_facts(const struct sessions *s, uint32_t item) {
+    const struct session_facts *f = &s->facts[item];
+    return (struct session_facts){load(&f->sessions), load(&f->begins), load(&f->ends),
+                                  load(&f->again)};
+}
+
+void sessions_forget_row(struct sessions *s, uint32_t row) {
+    if (row >= s->max_items)
+        return;
+    s->head[row] = 0;
+    s->facts[row] = (struct session_facts){0};
+}
+
+size_t sessions_bytes(const struct sessions *s) {
+    return (size_t)MIN(s->count, s->capacity) * sizeof *s->slot +
+           (size_t)MIN(s->next_chunk, s->chunks) * sizeof *s->chunk;
+}
