@@ -10,6 +10,7 @@ struct sessions;
 struct pairs;
 struct pulse;
 struct ranker;
+struct context;
 
 /* Rows whose weight is drawn by the alias method (Walker 1977; Vose 1991). */
 struct sampler {
@@ -46,6 +47,7 @@ struct model {
     struct pairs *pairs;
     struct pulse *pulse;
     struct ranker *ranker;
+    struct context *context;
     uint32_t tick; /* events of items taken in: what horizons are counted in; relaxed */
 };
 

@@ -1,3 +1,4 @@
+#include "model/context.h"
 #include "model/covisit.h"
 #include "model/pairs.h"
 #include "model/pulse.h"
@@ -17,7 +18,7 @@ enum {
     RESAMPLE_MIN = 1024,    /* events between two rebuilds of the sampler at least */
     COVISIT_TRENDS = 30,    /* half-lives of popularity in one of co-visitation */
     EXPIRE_WORK = 4096,     /* rows looked at per call of model_maintain */
-    LEARN_FROM = 150,       /* candidates of a case that the ranker learns from */
+    LEARN_FROM = 120,       /* candidates of a case that the ranker learns from */
 };
 
 /* A user starts nearly neutral: what the first event teaches outweighs it. */
@@ -107,6 +108,8 @@ int model_new(const struct model_config *c, struct model **ret) {
         r = pulse_new(c->max_items, &m->pulse);
     if (r == 0)
         r = ranker_new(c->seed, &m->ranker);
+    if (r == 0)
+        r = context_new(&m->context);
     if (r < 0)
         return r;
     openblas_set_num_threads(1);
@@ -126,6 +129,7 @@ void model_free(struct model *m) {
     pairs_free(m->pairs);
     pulse_free(m->pulse);
     ranker_free(m->ranker);
+    context_free(m->context);
     free(m->phi);
     free(m->asked);
     free(m);
@@ -440,6 +444,18 @@ static void step_stored(struct learner *l, uint32_t number, uint32_t at, float w
     l->side = SGD_BOTH;
 }
 
+/* A step on any stored session but the newest. */
+static void learn_any(struct learner *l) {
+    const struct sessions *store = l->m->sessions;
+    uint32_t count = sessions_count(store), kept = MIN(count, sessions_capacity(store));
+    struct session s;
+    if (kept <= LATE)
+        return;
+    uint32_t number = count - LATE - rng_below(&l->rng, kept - LATE);
+    if (sessions_get(store, number, &s) && s.n > 1)
+        step_stored(l, number, 1 + rng_below(&l->rng, s.n - 1), 1);
+}
+
 /* The event goes to the end of the queue; what comes out is stepped, and some of what was
  * stepped before is again. */
 static void learn_late(struct learner *l, struct late_event e) {
@@ -447,14 +463,8 @@ static void learn_late(struct learner *l, struct late_event e) {
     *slot = e;
     if (due.session)
         step_stored(l, due.session, due.at, due.weight);
-    const struct sessions *store = l->m->sessions;
-    uint32_t count = sessions_count(store), kept = MIN(count, sessions_capacity(store));
-    for (uint32_t i = 0; kept > LATE && i < l->m->c.replays; i++) {
-        uint32_t number = count - LATE - rng_below(&l->rng, kept - LATE);
-        struct session s;
-        if (sessions_get(store, number, &s) && s.n > 1)
-            step_stored(l, number, 1 + rng_below(&l->rng, s.n - 1), 1);
-    }
+    for (uint32_t i = 0; i < l->m->c.replays; i++)
+        learn_any(l);
 }
 
 /* What is counted and kept of an event, whether the user liked the item or not. */
@@ -464,6 +474,9 @@ static struct late_event keep_company(struct learner *l, struct user *u, uint32_
     uint32_t tick = __atomic_add_fetch(&m->tick, 1, __ATOMIC_RELAXED);
     pairs_observe(m->pairs, row, l->trail, l->n_trail, tick);
     pulse_observe(m->pulse, row, tick);
+    uint32_t values[CONTEXT_SLOTS];
+    profile_context(&u->prof, values);
+    context_observe(m->context, row, values, tick);
     if (new_session)
         u->session_no = u->session_before = 0;
     uint32_t number = sessions_add(m->sessions, u->session_no, row);
@@ -535,6 +548,8 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
 void model_learn_again(struct learner *l, struct user *u, const struct event *e,
                        uint32_t item_row) {
     const struct items *t = &l->m->items;
-    if (item_row < t->rows && (t->hot[item_row].state & ITEM_LIVE))
+    if (l->m->c.rank)
+        learn_any(l);
+    else if (item_row < t->rows && (t->hot[item_row].state & ITEM_LIVE))
         learn_taste(l, u, e, item_row, interest_of(&l->m->c, e));
 }

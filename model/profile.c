@@ -1,3 +1,4 @@
+#include "model/context.h"
 #include "model/profile_more.h"
 
 #include <math.h>
@@ -374,6 +375,16 @@ static void observe_type(struct profile *p, const struct event *e, uint32_t row,
     }
 }
 
+static void observe_context(struct profile *p, const struct event *e) {
+    uint32_t values[CONTEXT_SLOTS], any = 0;
+    context_of(e, values);
+    for (uint32_t k = 0; k < CONTEXT_SLOTS; k++)
+        any |= values[k];
+    uint32_t *w = any ? pm_extra_make(p, PX_CONTEXT) : NULL;
+    if (w)
+        memcpy(w, values, sizeof values);
+}
+
 enum learn_result profile_observe(struct profile *p, const struct event *e, uint64_t event_hash,
                                   uint32_t item_row, uint32_t category_key, double price,
                                   float interest, const struct profile_params *params,
@@ -396,6 +407,7 @@ enum learn_result profile_observe(struct profile *p, const struct event *e, uint
         count_type(p, e->type);
     observe_dwell(p, e->dwell_ms, late);
     observe_type(p, e, item_row, time_s, price);
+    observe_context(p, e);
     if (interest > 0) {
         if (!isnan(price))
             mean_add(&p->avg_price, &p->price_weight, price, late);

@@ -153,6 +153,8 @@ size_t profile_top_categories(const struct profile *p, int64_t now_ms, uint32_t 
 size_t profile_recent(const struct profile *p, struct recent_item *ret, size_t max);
 /* The trail, newest first. */
 size_t profile_trail(const struct profile *p, struct trail_item *ret, size_t max);
+/* The context of the newest event that had one (context.h); zeros before. */
+void profile_context(const struct profile *p, uint32_t *ret);
 /* What is in the cart, newest first. */
 size_t profile_cart(const struct profile *p, struct recent_item *ret, size_t max);
 /* Rows bought at or after since_ms, newest first: of the last PROFILE_BOUGHT_MAX items. */

@@ -1,4 +1,5 @@
 #include "model/profile_more.h"
+#include "model/context.h"
 
 #include <math.h>
 
@@ -10,7 +11,7 @@ const uint8_t pm_max[PM_SECTIONS] = {EV_MAX,
                                      PROFILE_RECENT_MAX,
                                      PROFILE_DEDUP_MAX,
                                      PROFILE_TRAIL_MAX};
-const uint8_t pm_extra_width[PX_COUNT] = {2, 1, 1, 2, 2};
+const uint8_t pm_extra_width[PX_COUNT] = {2, 1, 1, 2, 2, CONTEXT_SLOTS};
 
 static uint32_t extras_before(uint8_t extras, uint32_t x) {
     uint32_t n = 0;

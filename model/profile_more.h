@@ -27,6 +27,7 @@ enum pm_extra {
     PX_SCORE,      /* f32 */
     PX_DWELL,      /* f32 mean in seconds, f32 decayed number behind it */
     PX_FLOOD,      /* last flooded minute, flooded minutes in a row up to it */
+    PX_CONTEXT,    /* values of the newest event's context, see context.h */
     PX_COUNT
 };
 

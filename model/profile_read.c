@@ -1,3 +1,4 @@
+#include "model/context.h"
 #include "model/profile_more.h"
 
 #include <math.h>
@@ -183,6 +184,14 @@ size_t profile_trail(const struct profile *p, struct trail_item *ret, size_t max
             .item = e[0] & PM_ROW_MASK, .time_s = e[1], .first = e[0] >> PM_TYPE_SHIFT};
     }
     return out;
+}
+
+void profile_context(const struct profile *p, uint32_t *ret) {
+    const uint32_t *w = pm_extra(p, PX_CONTEXT);
+    if (w)
+        memcpy(ret, w, CONTEXT_SLOTS * sizeof *ret);
+    else
+        memset(ret, 0, CONTEXT_SLOTS * sizeof *ret);
 }
 
 size_t profile_cart(const struct profile *p, struct recent_item *ret, size_t max) {

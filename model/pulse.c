@@ -57,7 +57,7 @@ void pulse_free(struct pulse *p) {
 }
 
 static float decay(uint32_t events, uint32_t horizon) {
-    return exp2f(-(float)events / pulse_horizon[horizon]);
+    return pulse_decay((float)events / pulse_horizon[horizon]);
 }
 
 static void rise(struct top *t, uint32_t item, double key) {

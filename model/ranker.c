@@ -8,13 +8,13 @@ enum {
     HIDDEN = 32,
     BATCH = 8,           /* cases per step */
     EAGER = 30000,       /* cases learned from before only a share is */
-    SHARE = 4,           /* then one in so many */
+    SHARE = 2,           /* then one in so many */
     NORM_EVERY = 16,     /* cases per update of means and variances, once they are settled */
     NORM_SETTLED = 2000, /* cases until then */
 };
 
 #define RATE 0.001f
-#define RATE_LEAST 0.0001f
+#define RATE_LEAST 0.0003f
 #define RATE_STEPS 2000
 /* Gradients below it are kept by chance and raised to it, so that their mean is right: most
  * candidates have next to none, and dropping those biases the softmax. */
@@ -34,6 +34,7 @@ struct ranker {
 };
 
 struct ranking {
+    float (*dot)(size_t n, const float *x, const float *y); /* of the kernels */
     struct mlp_pass *line, *deep;
     uint32_t gathered; /* cases in the gradient */
     uint32_t skipped;
@@ -92,6 +93,7 @@ int ranking_new(const struct ranker *r, struct ranking **ret) {
     autofree(ranking_free) struct ranking *k = calloc(1, sizeof *k);
     if (!k)
         return -ENOMEM;
+    k->dot = kernels_best()->dot;
     k->x = rows();
     k->chosen = rows();
     if (!k->x || !k->chosen)
@@ -140,7 +142,14 @@ const float *ranker_score(const struct ranker *r, struct ranking *k, const struc
             x[c] = z > -CLAMP ? z : -CLAMP;
         }
     }
-    forward(r, k, n, k->x, k->score);
+    /* The linear part by dot products: as a layer of one lane in sixteen it would cost as much as
+     * the network. */
+    float line[SHORTLIST_COLUMNS_MAX];
+    for (uint32_t c = 0; c < columns; c++)
+        line[c] = load_relaxed(&r->line->w[c * mlp_pad(1)]);
+    mlp_forward(r->deep, k->deep, n, k->x, SHORTLIST_COLUMNS_MAX, k->score);
+    for (uint32_t i = 0; i < n; i++)
+        k->score[i] += k->dot(columns, line, k->x + (size_t)i * SHORTLIST_COLUMNS_MAX);
     return k->score;
 }
 

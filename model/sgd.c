@@ -146,8 +146,14 @@ static void intent_of(const struct trail_item *trail, size_t n, struct intent *r
 
 static void intent_add(const struct learner *l, const struct intent *x, float *v) {
     const struct items *t = &l->m->items;
-    for (uint32_t k = 0; k < x->n; k++)
-        l->k->axpy(t->dim, x->weight[k], t->in + (size_t)x->item[k] * t->dim, v);
+    for (uint32_t k = 0; k < x->n; k++) {
+        size_t at = (size_t)x->item[k] * t->dim;
+        l->k->axpy(t->dim, x->weight[k], t->in + at, v);
+        if (t->hot[x->item[k]].n_features || t->hot[x->item[k]].has_dense) {
+            l->k->axpy(t->dim, x->weight[k], t->eff + at, v);
+            l->k->axpy(t->dim, -x->weight[k], t->own + at, v);
+        }
+    }
 }
 
 void sgd_map(const struct learner *l, const struct user *u, const struct trail_item *trail,

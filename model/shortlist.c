@@ -1,5 +1,6 @@
 #include "model/shortlist.h"
 
+#include "model/context.h"
 #include "model/pairs.h"
 #include "model/pulse.h"
 #include "model/sessions.h"
@@ -8,15 +9,15 @@
 
 enum {
     ANCHORS = 20,     /* of the user's newest different items: what neighbours are found by */
-    POSTINGS = 1000,  /* sessions looked at per anchor */
-    NEIGHBOURS = 600, /* sessions that vote */
+    POSTINGS = 400,   /* sessions looked at per anchor */
+    NEIGHBOURS = 250, /* sessions that vote */
     QUERY = PROFILE_TRAIL_MAX,
-    SCANNED = 20000, /* rows of a catalogue that the embeddings score whole */
-    TASTED = 64,     /* of which so many are candidates */
-    PREVIOUS = 4,    /* items before the newest whose followers count */
-    WIDE = 20,       /* items whose company counts */
-    LIVELY = 24,     /* candidates of each horizon */
-    POOL = 1 << 14,  /* items with a sum at most; a power of two */
+    SCANNED = 4096, /* rows of a catalogue that the embeddings score whole */
+    TASTED = 64,    /* of which so many are candidates */
+    PREVIOUS = 4,   /* items before the newest whose followers count */
+    WIDE = 20,      /* items whose company counts */
+    LIVELY = 24,    /* candidates of each horizon */
+    POOL = 1 << 14, /* items with a sum at most; a power of two */
 };
 
 #define ANCHOR_DECAY 0.35f
@@ -461,36 +462,43 @@ static void cut(struct shortlist *s, size_t max) {
 
 /* ---- columns ------------------------------------------------------------------- */
 
+/* Columns that are logarithms come first, so that they are taken in one go. */
+#define COLUMNS_LOG(X)                                                                             \
+    X(LOG_ONE)                                                                                     \
+    X(LOG_ONE_NEXT)                                                                                \
+    X(LOG_COUNT)                                                                                   \
+    X(NEXT_SHORT_RAW)                                                                              \
+    X(NEXT_LONG_RAW) X(AHEAD_RAW) X(BEHIND_RAW) X(LIVELY_0) X(LIVELY_1) X(LIVELY_2) X(LIVELY_3)    \
+        X(EVENTS) X(AGE) X(IDLE) X(ENDS) X(BEGINS) X(CONTEXT_0) X(CONTEXT_1) X(CONTEXT_2)          \
+            X(CONTEXT_3) X(CONTEXT_4) X(CONTEXT_5) X(LIFT)
 #define COLUMNS_ITEM(X)                                                                            \
     X(ALL_PEAK)                                                                                    \
     X(NEAR_PEAK)                                                                                   \
     X(ONE_PEAK)                                                                                    \
     X(ONE_NEXT_PEAK)                                                                               \
-    X(LOG_ONE)                                                                                     \
-    X(LOG_ONE_NEXT) X(LOG_COUNT) X(HAS_ONE) X(HAS_BOTH) X(CLOSEST_RAW) X(NEXT_SHORT_RAW)           \
-        X(NEXT_LONG_RAW) X(AHEAD_RAW) X(BEHIND_RAW) X(COSINE) X(LIVELY_0) X(LIVELY_1) X(LIVELY_2)  \
-            X(LIVELY_3) X(EVENTS) X(AGE) X(IDLE) X(AGAIN) X(ENDS) X(BEGINS) X(LIFT) X(IN) X(IN_0)  \
-                X(IN_1) X(IN_2) X(IN_RANK) X(IN_PLACE) X(IN_TIMES) X(IN_SHARE) X(IN_FIRST)         \
-                    X(IN_REPEATS) X(IN_0_RUNS) X(IN_0_RUN) X(IN_0_AGAIN) X(IN_0_TWICE)             \
-                        X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) X(TASTE_SHARE)              \
-                            X(TASTE_LAST) X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST)           \
-                                X(CATEGORY_SHARE) X(CATEGORY_LAST) X(PRICE)
+    X(HAS_ONE) X(HAS_BOTH) X(CLOSEST_RAW) X(COSINE) X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2)         \
+        X(IN_RANK) X(IN_PLACE) X(IN_TIMES) X(IN_SHARE) X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS)      \
+            X(IN_0_RUN) X(IN_0_AGAIN) X(IN_0_TWICE) X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) \
+                X(TASTE_SHARE) X(TASTE_LAST) X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST)        \
+                    X(CATEGORY_SHARE) X(CATEGORY_LAST) X(PRICE)
 #define COLUMNS_CASE(X)                                                                            \
     X(N_SESSION)                                                                                   \
     X(N_TRAIL)                                                                                     \
     X(REPEATS)                                                                                     \
     X(RUNS)                                                                                        \
-    X(RUN)                                                                                         \
-    X(LAST_EVENTS) X(N_NEIGHBOURS) X(LAST_AGAIN) X(DIFFERENT) X(LAST_NEXT) X(LAST_AGE)             \
+    X(RUN) X(LAST_EVENTS) X(N_NEIGHBOURS) X(LAST_AGAIN) X(DIFFERENT) X(LAST_NEXT) X(LAST_AGE)      \
         X(LAST_LIVELY)
 
 enum column {
 #define X(sym) C_##sym,
     C_SUMS_END = SUMS - 1,
-    COLUMNS_ITEM(X) COLUMNS_CASE(X)
+    COLUMNS_LOG(X) COLUMNS_ITEM(X) COLUMNS_CASE(X)
 #undef X
         COLUMNS
 };
+/* The last of those with a logarithm is LIFT. */
+#define C_LOGS (C_LIFT + 1)
+_Static_assert(CONTEXT_SLOTS == 6 && PULSE_HORIZONS == 4, "there is a column for each");
 _Static_assert((int)COLUMNS <= (int)SHORTLIST_COLUMNS_MAX, "a row must hold all columns");
 
 uint32_t shortlist_columns(void) {
@@ -503,46 +511,51 @@ const char *shortlist_column_name(uint32_t column) {
         SHORTLIST_SUMS(X)
 #undef X
 #define X(sym) [C_##sym] = #sym,
-            COLUMNS_ITEM(X) COLUMNS_CASE(X)
+            COLUMNS_LOG(X) COLUMNS_ITEM(X) COLUMNS_CASE(X)
 #undef X
     };
     return column < COLUMNS ? names[column] : "";
 }
 
-struct scene { /* what all candidates of a case share */
-    float total[SUMS], peak[SUMS];
+struct scene {                                  /* what all candidates of a case share */
+    float total[SUMS], share[SUMS], peak[SUMS]; /* share: 1/total, 0 without any */
     uint32_t tick, n_neighbours;
     bool own; /* the running session's events are in the counts of all */
     float repeats, runs, run;
     uint32_t last, first; /* of the running session */
     float last_again, price;
+    uint32_t context[CONTEXT_SLOTS];
 };
 
 static float again_of(const struct model *m, uint32_t item, float own, float events) {
     return ((float)sessions_facts(m->sessions, item).again - own + 0.3f) / (MAX(events, 0) + 2);
 }
 
+/* All columns that are logarithms, at once: the loop runs in vector registers. */
+__attribute__((target_clones("arch=x86-64-v3", "default"))) static void logs(float *f) {
+    for (uint32_t c = 0; c < C_LOGS; c++)
+        f[c] = fast_log(f[c]);
+}
+
 static void item_columns(const struct shortlist *s, const struct scene *sc, const struct sums *x,
                          const struct met *met, float *f) {
     const struct model *m = s->m;
-    for (uint32_t k = 0; k < SUMS; k++) {
-        float share = sc->total[k] > 0 ? x->v[k] / sc->total[k] : 0;
-        f[k] = fast_log(share + 1e-3f);
-    }
+    for (uint32_t k = 0; k < SUMS; k++)
+        f[k] = x->v[k] * sc->share[k] + 1e-3f;
     f[C_ALL_PEAK] = x->v[SUM_ALL] / (sc->peak[SUM_ALL] + 1e-6f);
     f[C_NEAR_PEAK] = x->v[SUM_NEAR] / (sc->peak[SUM_NEAR] + 1e-6f);
     f[C_ONE_PEAK] = x->v[SUM_ONE] / (sc->peak[SUM_ONE] + 1e-6f);
     f[C_ONE_NEXT_PEAK] = x->v[SUM_ONE_NEXT] / (sc->peak[SUM_ONE_NEXT] + 1e-6f);
-    f[C_LOG_ONE] = fast_log(1 + x->v[SUM_ONE]);
-    f[C_LOG_ONE_NEXT] = fast_log(1 + x->v[SUM_ONE_NEXT]);
-    f[C_LOG_COUNT] = fast_log(1 + x->v[SUM_COUNT]);
+    f[C_LOG_ONE] = (1 + x->v[SUM_ONE]);
+    f[C_LOG_ONE_NEXT] = (1 + x->v[SUM_ONE_NEXT]);
+    f[C_LOG_COUNT] = (1 + x->v[SUM_COUNT]);
     f[C_HAS_ONE] = x->v[SUM_ONE] > 0;
     f[C_HAS_BOTH] = x->v[SUM_BOTH] > 0;
     f[C_CLOSEST_RAW] = x->v[SUM_CLOSEST];
-    f[C_NEXT_SHORT_RAW] = fast_log(x->v[SUM_NEXT_SHORT] + 1e-3f);
-    f[C_NEXT_LONG_RAW] = fast_log(x->v[SUM_NEXT_LONG] + 1e-3f);
-    f[C_AHEAD_RAW] = fast_log(x->v[SUM_AHEAD] + 1e-2f);
-    f[C_BEHIND_RAW] = fast_log(x->v[SUM_BEHIND] + 1e-2f);
+    f[C_NEXT_SHORT_RAW] = (x->v[SUM_NEXT_SHORT] + 1e-3f);
+    f[C_NEXT_LONG_RAW] = (x->v[SUM_NEXT_LONG] + 1e-3f);
+    f[C_AHEAD_RAW] = (x->v[SUM_AHEAD] + 1e-2f);
+    f[C_BEHIND_RAW] = (x->v[SUM_BEHIND] + 1e-2f);
     struct pulse_view p;
     pulse_look(m->pulse, x->item, sc->tick, &p);
     struct session_facts facts = sessions_facts(m->sessions, x->item);
@@ -550,17 +563,18 @@ static void item_columns(const struct shortlist *s, const struct scene *sc, cons
     float events = MAX(p.events - own, 0), sessions = (float)facts.sessions - (own > 0);
     f[C_COSINE] = (x->v[SUM_AHEAD] + 0.4f * x->v[SUM_BEHIND]) / sqrtf(events + 3);
     for (uint32_t h = 0; h < PULSE_HORIZONS; h++)
-        f[C_LIVELY_0 + h] = fast_log(0.1f + MAX(p.value[h] - own, 0));
-    f[C_EVENTS] = fast_log(1 + events);
-    f[C_AGE] = fast_log(1 + (float)p.age);
-    f[C_IDLE] = met && met->now ? 0 : fast_log(1 + (float)p.idle);
+        f[C_LIVELY_0 + h] = (0.1f + MAX(p.value[h] - own, 0));
+    f[C_EVENTS] = (1 + events);
+    f[C_AGE] = (1 + (float)p.age);
+    f[C_IDLE] = met && met->now ? 1 : (1 + (float)p.idle);
+    context_lift(m->context, x->item, sc->context, p.value[2], sc->tick, &f[C_CONTEXT_0]);
     f[C_AGAIN] = again_of(m, x->item, 0, events);
-    f[C_ENDS] = fast_log((MAX((float)facts.ends - (own > 0 && x->item == sc->last), 0) + 0.5f) /
-                         (MAX(sessions, 0) + 2));
-    f[C_BEGINS] =
-        fast_log((MAX((float)facts.begins - (own > 0 && sc->first == x->item), 0) + 0.5f) /
+    f[C_ENDS] = ((MAX((float)facts.ends - (own > 0 && x->item == sc->last), 0) + 0.5f) /
                  (MAX(sessions, 0) + 2));
-    f[C_LIFT] = f[C_LOG_COUNT] - f[C_EVENTS];
+    f[C_BEGINS] = ((MAX((float)facts.begins - (own > 0 && sc->first == x->item), 0) + 0.5f) /
+                   (MAX(sessions, 0) + 2));
+    f[C_LIFT] = f[C_LOG_COUNT] / f[C_EVENTS];
+    logs(f);
 }
 
 static void trail_columns(const struct shortlist *s, const struct scene *sc, uint32_t item,
@@ -699,6 +713,10 @@ static void set_scene(const struct learner *l, const struct shortlist *s, const 
             sc->total[k] += s->pool[i].v[k];
             sc->peak[k] = MAX(sc->peak[k], s->pool[i].v[k]);
         }
+    if (u)
+        profile_context(&u->prof, sc->context);
+    for (uint32_t k = 0; k < SUMS; k++)
+        sc->share[k] = sc->total[k] > 0 ? 1 / sc->total[k] : 0;
     if (!s->n_met)
         return;
     sc->last = s->trail[0].item;

@@ -13,7 +13,7 @@ enum {
     GEMM_MIN = 4,       /* fewer users are bound by memory, and gemm only adds packing */
     POOL = 1024,        /* candidates a user may have before they are cut to the best */
     ROOM = 64,          /* candidates beyond the list before a cut */
-    LEARNED_FROM = 150, /* candidates of the ranker at least */
+    LEARNED_FROM = 120, /* candidates of the ranker at least */
     POOL_FULL = POOL - TOP_MAX, /* more than that within rounding of each other: settle them */
 };
 _Static_assert((int)TOP_MAX < (int)POOL_FULL, "a settled pool must have room");
@@ -346,10 +346,20 @@ static bool rank_learned(struct learner *l, const struct user *u, bool exclude_s
     const float *score = ranker_score(l->m->ranker, l->ranking, l->shortlist);
     const uint32_t *item = shortlist_items(l->shortlist);
     struct rank_scratch *s = l->rank;
-    uint32_t found = shortlist_n(l->shortlist);
+    uint32_t found = shortlist_n(l->shortlist), kept = 0;
+    /* Those that can be among the first n, ties with the last of them included. */
     for (uint32_t i = 0; i < found; i++)
-        s->finalists[i] = (struct finalist){.score = score[i], .item = item[i], .dot = (float)i};
-    qsort_r(s->finalists, found, sizeof *s->finalists, finalist_cmp, l->m);
+        s->candidates[i] = (struct candidate){score[i], i};
+    if (found > n)
+        select_best(s->candidates, found, n);
+    float least = INFINITY;
+    for (uint32_t i = 0; i < MIN(n, found); i++)
+        least = MIN(least, s->candidates[i].score);
+    for (uint32_t i = 0; i < found; i++)
+        if (score[i] >= least)
+            s->finalists[kept++] =
+                (struct finalist){.score = score[i], .item = item[i], .dot = (float)i};
+    qsort_r(s->finalists, kept, sizeof *s->finalists, finalist_cmp, l->m);
     ret->n = MIN(n, found);
     for (uint32_t i = 0; i < ret->n; i++)
         ret->e[i] = (struct list_entry){

@@ -5,6 +5,7 @@
  * The payload is the embedding, the fixed part of the profile, the ids of the items it
  * remembers (each once) and the sections of the variable part in their order, items by
  * their place among the ids. Values that decide anything later are kept bit for bit. */
+#include "model/context.h"
 #include "model/internal.h"
 #include "model/profile_more.h"
 #include "model/wire.h"
@@ -303,9 +304,9 @@ static uint32_t *build_section(struct profile_more *more, enum pm_section s,
 static int build_more(const struct read_user *r, const uint32_t *row, struct profile *p) {
     struct {
         struct profile_more more;
-        uint32_t w[PX_COUNT * 2 + EV_MAX + 2 * PROFILE_AFFINITY_MAX + 3 * PROFILE_CART_MAX +
-                   2 * PROFILE_BOUGHT_MAX + 2 * PROFILE_RECENT_MAX + PROFILE_DEDUP_MAX +
-                   2 * PROFILE_TRAIL_MAX + PROFILE_RECENT_MAX / 2];
+        uint32_t w[PX_COUNT * 2 + CONTEXT_SLOTS + EV_MAX + 2 * PROFILE_AFFINITY_MAX +
+                   3 * PROFILE_CART_MAX + 2 * PROFILE_BOUGHT_MAX + 2 * PROFILE_RECENT_MAX +
+                   PROFILE_DEDUP_MAX + 2 * PROFILE_TRAIL_MAX + PROFILE_RECENT_MAX / 2];
     } block = {.more = {.extras = r->extras, .dedup_head = r->dedup_head}};
     struct profile_more *more = &block.more;
     uint16_t prices[PROFILE_RECENT_MAX];

@@ -1,0 +1,31 @@
+/* Where and how people come, and what they then take: per item and context value (a device, a
+ * country, a referrer) how much oftener it is taken there than elsewhere.
+ *
+ * Counts are decayed over the third horizon of pulse.h and kept in a table of cells by hash, of
+ * fixed size: what collides is counted together, which for a lift means a little noise.
+ *
+ * Thread: any, side by side (relaxed atomics). */
+#pragma once
+
+#include "model/model.h"
+
+enum { CONTEXT_SLOTS = 6 };
+
+/* The values of an event's context that count, by slot: 32-bit hashes, 0 where there is none.
+ * Which keys go to which slot is fixed, see context.c. */
+void context_of(const struct event *e, uint32_t ret[static CONTEXT_SLOTS]);
+
+struct context;
+int context_new(struct context **ret); /* 0 or -ENOMEM */
+void context_free(struct context *c);
+DEFINE_CLEANUP(struct context, context_free)
+
+/* Item taken in a context, as the tick-th event of the stream. */
+void context_observe(struct context *c, uint32_t item, const uint32_t values[static CONTEXT_SLOTS],
+                     uint32_t tick);
+/* How many times as often the item is taken in each value of the context as over all, shrunk
+ * towards 1 where little is known; 1 for slots without a value. `taken`: the item's decayed
+ * count over the same horizon. */
+void context_lift(const struct context *c, uint32_t item,
+                  const uint32_t values[static CONTEXT_SLOTS], float taken, uint32_t tick,
+                  float ret[static CONTEXT_SLOTS]);
