@@ -2,18 +2,37 @@
 
 #include "consumer/campaign_file.h"
 
-/* A part that cannot be left out is made to be of no weight beside the others. */
+/* Each part alone still has the ranker, to weigh what it says. */
 const struct part_trial parts_alone[] = {
-    {"embeddings alone", {"model.covisit_weight=0", "model.trend_weight=0"}},
-    {"co-visitation alone",
-     {"model.learning_rate=1e-6", "model.covisit_weight=100", "model.trend_weight=0"}},
-    {"trend alone",
-     {"model.learning_rate=1e-6", "model.covisit_weight=0", "model.trend_weight=100"}},
+    {"sessions alone",
+     {"model.part_pairs=false", "model.part_trail=false", "model.part_taste=false",
+      "model.part_content=false", "model.part_lively=false", "model.part_context=false"}},
+    {"pairs alone",
+     {"model.part_sessions=false", "model.part_trail=false", "model.part_taste=false",
+      "model.part_content=false", "model.part_lively=false", "model.part_context=false"}},
+    {"trail alone",
+     {"model.part_sessions=false", "model.part_pairs=false", "model.part_taste=false",
+      "model.part_content=false", "model.part_lively=false", "model.part_context=false"}},
+    {"taste alone",
+     {"model.part_sessions=false", "model.part_pairs=false", "model.part_trail=false",
+      "model.part_content=false", "model.part_lively=false", "model.part_context=false"}},
+    {"content alone",
+     {"model.part_sessions=false", "model.part_pairs=false", "model.part_trail=false",
+      "model.part_taste=false", "model.part_lively=false", "model.part_context=false"}},
+    {"lively alone",
+     {"model.part_sessions=false", "model.part_pairs=false", "model.part_trail=false",
+      "model.part_taste=false", "model.part_content=false", "model.part_context=false"}},
+    {"sums alone", {"model.rank=false"}},
 };
 const struct part_trial parts_without[] = {
-    {"without embeddings", {"model.learning_rate=1e-6"}},
-    {"without co-visitation", {"model.covisit_weight=0"}},
-    {"without trend", {"model.trend_weight=0"}},
+    {"without sessions", {"model.part_sessions=false"}},
+    {"without pairs", {"model.part_pairs=false"}},
+    {"without trail", {"model.part_trail=false"}},
+    {"without taste", {"model.part_taste=false"}},
+    {"without content", {"model.part_content=false"}},
+    {"without lively", {"model.part_lively=false"}},
+    {"without context", {"model.part_context=false"}},
+    {"without the ranker", {"model.rank=false"}},
 };
 const size_t n_parts_alone = ARRAY_LEN(parts_alone), n_parts_without = ARRAY_LEN(parts_without);
 

@@ -31,7 +31,7 @@ int trial_run(const struct trial_setup *s, const char *const *sets, size_t n_set
 void trial_done(struct trial *t); /* accepts a zeroed one */
 
 /* The engine by its parts: what each does alone, and what is left without it. */
-enum { PART_SETS = 4 };
+enum { PART_SETS = PART_COUNT };
 struct part_trial {
     const char *name;
     const char *sets[PART_SETS]; /* configuration keys; NULL: no more */

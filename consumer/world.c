@@ -16,6 +16,14 @@ void world_model_config(const struct config *cfg, struct model_config *c) {
     c->learn_phi = cfg->model_phi;
     memcpy(c->type_weight, cfg->type_weight, sizeof c->type_weight);
     c->rank = cfg->model_rank;
+    const bool parts[PART_COUNT] = {
+        [PART_SESSIONS] = cfg->model_part_sessions, [PART_PAIRS] = cfg->model_part_pairs,
+        [PART_TRAIL] = cfg->model_part_trail,       [PART_TASTE] = cfg->model_part_taste,
+        [PART_CONTENT] = cfg->model_part_content,   [PART_LIVELY] = cfg->model_part_lively,
+        [PART_CONTEXT] = cfg->model_part_context,
+    };
+    for (int p = 0; p < PART_COUNT; p++)
+        c->parts_off |= (uint32_t)!parts[p] << p;
     c->exclude_seen = cfg->lists_exclude_seen;
     c->session_store = (uint32_t)cfg->model_sessions;
     c->replays = (uint32_t)cfg->model_replays;

@@ -23,6 +23,23 @@ enum { TOP_MAX = 200 };
 enum loss { LOSS_SOFTMAX, LOSS_BPR, LOSS_LOGISTIC, LOSS_SQUARED };
 enum optimizer { OPT_ADAGRAD, OPT_PLAIN };
 
+/* What speaks for an item on a list; each can be turned off. */
+#define PARTS(X)                                                                                   \
+    X(SESSIONS, "sessions", "what was taken in sessions like the running one")                     \
+    X(PAIRS, "pairs", "what goes with the items met last")                                         \
+    X(TRAIL, "trail", "whether and how the user met the item himself")                             \
+    X(TASTE, "taste", "the embeddings")                                                            \
+    X(CONTENT, "content", "category, tags, brand and price")                                       \
+    X(LIVELY, "lively", "how lively the item is, and how new")                                     \
+    X(CONTEXT, "context", "where and on what device it is taken")
+
+enum part {
+#define X(sym, name, help) PART_##sym,
+    PARTS(X)
+#undef X
+        PART_COUNT
+};
+
 struct model_config {
     uint32_t dim;       /* embedding width, floats per row; multiple of 8, 8..512 */
     uint64_t seed;      /* of initial weights and negatives */
@@ -43,6 +60,7 @@ struct model_config {
     float covisit_weight, trend_weight; /* in the blended score; 0 turns the part off */
     int64_t trend_half_life_ms, profile_half_life_ms;
     bool exclude_seen;      /* what the ranker learns from leaves out what was seen, as lists do */
+    uint32_t parts_off;     /* bit per enum part: the ranker does without it */
     bool rank;              /* order lists by the learned ranker over all parts */
     uint32_t session_store; /* newest sessions kept for finding neighbours */
     uint32_t replays;       /* embedding steps on stored sessions per event */

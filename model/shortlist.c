@@ -468,26 +468,31 @@ static void cut(struct shortlist *s, size_t max) {
     X(LOG_ONE_NEXT)                                                                                \
     X(LOG_COUNT)                                                                                   \
     X(NEXT_SHORT_RAW)                                                                              \
-    X(NEXT_LONG_RAW) X(AHEAD_RAW) X(BEHIND_RAW) X(LIVELY_0) X(LIVELY_1) X(LIVELY_2) X(LIVELY_3)    \
-        X(EVENTS) X(AGE) X(IDLE) X(ENDS) X(BEGINS) X(CONTEXT_0) X(CONTEXT_1) X(CONTEXT_2)          \
-            X(CONTEXT_3) X(CONTEXT_4) X(CONTEXT_5) X(LIFT)
+    X(NEXT_LONG_RAW)                                                                               \
+    X(AHEAD_RAW)                                                                                   \
+    X(BEHIND_RAW) X(LIVELY_0) X(LIVELY_1) X(LIVELY_2) X(LIVELY_3) X(EVENTS) X(AGE) X(IDLE) X(ENDS) \
+        X(BEGINS) X(CONTEXT_0) X(CONTEXT_1) X(CONTEXT_2) X(CONTEXT_3) X(CONTEXT_4) X(CONTEXT_5)    \
+            X(LIFT)
 #define COLUMNS_ITEM(X)                                                                            \
     X(ALL_PEAK)                                                                                    \
     X(NEAR_PEAK)                                                                                   \
     X(ONE_PEAK)                                                                                    \
     X(ONE_NEXT_PEAK)                                                                               \
-    X(HAS_ONE) X(HAS_BOTH) X(CLOSEST_RAW) X(COSINE) X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2)         \
-        X(IN_RANK) X(IN_PLACE) X(IN_TIMES) X(IN_SHARE) X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS)      \
-            X(IN_0_RUN) X(IN_0_AGAIN) X(IN_0_TWICE) X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) \
-                X(TASTE_SHARE) X(TASTE_LAST) X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST)        \
-                    X(CATEGORY_SHARE) X(CATEGORY_LAST) X(PRICE)
+    X(HAS_ONE)                                                                                     \
+    X(HAS_BOTH)                                                                                    \
+    X(CLOSEST_RAW) X(COSINE) X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2) X(IN_RANK) X(IN_PLACE)         \
+        X(IN_TIMES) X(IN_SHARE) X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS) X(IN_0_RUN) X(IN_0_AGAIN)   \
+            X(IN_0_TWICE) X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) X(TASTE_SHARE)            \
+                X(TASTE_LAST) X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST) X(CATEGORY_SHARE)     \
+                    X(CATEGORY_LAST) X(PRICE)
 #define COLUMNS_CASE(X)                                                                            \
     X(N_SESSION)                                                                                   \
     X(N_TRAIL)                                                                                     \
     X(REPEATS)                                                                                     \
     X(RUNS)                                                                                        \
-    X(RUN) X(LAST_EVENTS) X(N_NEIGHBOURS) X(LAST_AGAIN) X(DIFFERENT) X(LAST_NEXT) X(LAST_AGE)      \
-        X(LAST_LIVELY)
+    X(RUN)                                                                                         \
+    X(LAST_EVENTS)                                                                                 \
+    X(N_NEIGHBOURS) X(LAST_AGAIN) X(DIFFERENT) X(LAST_NEXT) X(LAST_AGE) X(LAST_LIVELY)
 
 enum column {
 #define X(sym) C_##sym,
@@ -515,6 +520,40 @@ const char *shortlist_column_name(uint32_t column) {
 #undef X
     };
     return column < COLUMNS ? names[column] : "";
+}
+
+/* Which part a column belongs to; PART_COUNT: to none. */
+static uint32_t part_of(uint32_t c) {
+    if (c < SUMS)
+        return c < (uint32_t)SUM_NEXT_SHORT ? PART_SESSIONS : PART_PAIRS;
+    if (c >= C_CONTEXT_0 && c <= C_CONTEXT_5)
+        return PART_CONTEXT;
+    if ((c >= C_NEXT_SHORT_RAW && c <= C_BEHIND_RAW) || c == C_COSINE)
+        return PART_PAIRS;
+    if (c >= C_LIVELY_0 && c <= C_IDLE)
+        return PART_LIVELY;
+    if (c >= C_AGAIN && c <= C_EARLIER)
+        return PART_TRAIL;
+    if (c >= C_TASTE && c <= C_TASTE_LAST_SHARE)
+        return PART_TASTE;
+    if (c >= C_CONTENT && c <= C_PRICE)
+        return PART_CONTENT;
+    return c < C_N_SESSION ? PART_SESSIONS : PART_COUNT;
+}
+
+static bool has(const struct shortlist *s, enum part p) {
+    return !(s->m->c.parts_off >> p & 1);
+}
+
+/* Columns of the parts that are turned off say nothing. */
+static void blank(const struct shortlist *s) {
+    for (uint32_t c = 0; c < COLUMNS; c++) {
+        uint32_t part = part_of(c);
+        if (part == PART_COUNT || has(s, (enum part)part))
+            continue;
+        for (uint32_t i = 0; i < s->n; i++)
+            s->matrix[(size_t)i * SHORTLIST_COLUMNS_MAX + c] = 0;
+    }
 }
 
 struct scene {                                  /* what all candidates of a case share */
@@ -773,13 +812,15 @@ void shortlist_fill(struct learner *l, const struct user *u, const uint32_t *out
             s->barred[out[i]] = 1;
     s->n_pool = 0;
     digest(s, u);
-    uint32_t neighbours = ask_sessions(s, u);
-    ask_pairs(s);
-    ask_taste(l, s);
-    for (uint32_t k = 0; k < s->n_met; k++)
+    uint32_t neighbours = has(s, PART_SESSIONS) ? ask_sessions(s, u) : 0;
+    if (has(s, PART_PAIRS))
+        ask_pairs(s);
+    if (has(s, PART_TASTE))
+        ask_taste(l, s);
+    for (uint32_t k = 0; k < s->n_met && has(s, PART_TRAIL); k++)
         sums_of(s, s->met[k].item);
     uint32_t lively[LIVELY];
-    for (uint32_t h = 0; h < PULSE_HORIZONS; h++) {
+    for (uint32_t h = 0; h < PULSE_HORIZONS && has(s, PART_LIVELY); h++) {
         size_t n = pulse_top(m->pulse, h, lively, LIVELY);
         for (size_t i = 0; i < n; i++) {
             struct sums *x = lively[i] < m->items.rows ? sums_of(s, lively[i]) : NULL;
@@ -813,6 +854,8 @@ void shortlist_fill(struct learner *l, const struct user *u, const uint32_t *out
     }
     gather_taste(s, -1);
     taste_columns(l, s);
+    if (m->c.parts_off)
+        blank(s);
     for (uint32_t i = 0; i < s->n; i++)
         s->because[i] =
             (uint8_t)loudest(s->matrix + (size_t)i * SHORTLIST_COLUMNS_MAX, &s->pool[i]);
