@@ -9,158 +9,7 @@
 #include "consumer/parse.h"
 #include "consumer/tz.h"
 
-enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000 };
-
-/* ---- caps, budgets, dates --------------------------------------------------- */
-
-/* "3 per 7d"; `what` names the number in a fault. */
-static bool read_rate(struct yaml_walk *w, const yaml_node_t *v, const char *example, int64_t max,
-                      int64_t *ret_n, struct str *ret_per) {
-    const char *text = walk_need_text(w, v, example), *per = text ? strstr(text, " per ") : NULL;
-    double x;
-    if (!text)
-        return false;
-    if (!per || !parse_number((struct str){text, (size_t)(per - text)}, &x) || x < 1 ||
-        x != (double)(int64_t)x || x > (double)max) {
-        walk_fault(w, v, "must be like %s with a whole number up to %lld, found %s", example,
-                   (long long)max, text);
-        return false;
-    }
-    *ret_n = (int64_t)x;
-    *ret_per = str_of(per + strlen(" per "));
-    return true;
-}
-
-static void read_cap(struct yaml_walk *w, const yaml_node_t *v, struct caps *to) {
-    struct cap cap;
-    struct str per;
-    int64_t n;
-    if (!read_rate(w, v, "3 per 7d", CAP_COUNT_MAX, &n, &per))
-        return;
-    if (parse_ms(per.p, &cap.per_ms) < 0 || cap.per_ms <= 0) {
-        walk_fault(w, v, "must be like 3 per 7d, and %s is no time", per.p);
-        return;
-    }
-    cap.n = (uint32_t)n;
-    to->cap[to->n++] = cap;
-}
-
-static bool is_none(const yaml_node_t *v) {
-    const char *text = walk_text(v);
-    return text && strcmp(text, "none") == 0;
-}
-
-/* One cap, a list of them, or none. */
-static void read_caps_value(struct yaml_walk *w, const yaml_node_t *v, struct caps *to) {
-    *to = (struct caps){0};
-    if (is_none(v))
-        return;
-    if (v->type != YAML_SEQUENCE_NODE) {
-        read_cap(w, v, to);
-        return;
-    }
-    if (v->data.sequence.items.top - v->data.sequence.items.start > CAPS_MAX) {
-        walk_fault(w, v, "has more than %d caps", CAPS_MAX);
-        return;
-    }
-    for (yaml_node_item_t *i = v->data.sequence.items.start; i < v->data.sequence.items.top; i++)
-        read_cap(w, walk_node(w, *i), to);
-}
-
-static struct campaign_spec *spec(void *draft) {
-    return &((struct draft *)draft)->spec;
-}
-
-static void read_campaign_caps(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    read_caps_value(w, v, &spec(draft)->caps);
-}
-
-static void read_budget(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    struct str per;
-    int64_t n;
-    spec(draft)->budget = UINT32_MAX;
-    if (is_none(v) || !read_rate(w, v, "1000 per day", 1000000000, &n, &per))
-        return;
-    if (!str_eq(per, STR("day")))
-        walk_fault(w, v, "is counted per day: write %lld per day", (long long)n);
-    spec(draft)->budget = (uint32_t)n;
-}
-
-static bool read_date(struct yaml_walk *w, const yaml_node_t *v, int32_t *ret) {
-    static const unsigned days[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
-    const char *text = walk_need_text(w, v, "a date such as 2026-12-31");
-    int year, used = 0;
-    unsigned month, day;
-    if (!text)
-        return false;
-    if (strlen(text) != 10 || strspn(text, "0123456789-") != 10 ||
-        sscanf(text, "%4d-%2u-%2u%n", &year, &month, &day, &used) != 3 || used != 10 ||
-        year < 1970 || month < 1 || month > 12 || day < 1 ||
-        day >
-            days[month - 1] + (month == 2 && ((year % 4 == 0 && year % 100) || year % 400 == 0))) {
-        walk_fault(w, v, "must be a date such as 2026-12-31, found %s", text);
-        return false;
-    }
-    *ret = days_from_civil(year, month, day);
-    return true;
-}
-
-static void read_starts(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    read_date(w, v, &spec(draft)->start_day);
-}
-
-static void read_ends(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    ((struct draft *)draft)->ends_node = v;
-    read_date(w, v, &spec(draft)->end_day);
-}
-
-/* ---- quiet hours -------------------------------------------------------------- */
-
-static bool read_clock(struct yaml_walk *w, const yaml_node_t *v, uint16_t *ret) {
-    const char *text = walk_need_text(w, v, "a time of day such as \"21:00\"");
-    unsigned h, m;
-    int used = 0;
-    if (!text)
-        return false;
-    if (strspn(text, "0123456789:") != strlen(text) ||
-        sscanf(text, "%2u:%2u%n", &h, &m, &used) != 2 || (size_t)used != strlen(text) || h > 23 ||
-        m > 59) {
-        walk_fault(w, v, "must be a time of day from \"00:00\" to \"23:59\", found %s", text);
-        return false;
-    }
-    *ret = (uint16_t)(h * 60 + m);
-    return true;
-}
-
-static void read_from(struct yaml_walk *w, const yaml_node_t *v, void *quiet) {
-    read_clock(w, v, &((struct quiet_hours *)quiet)->from_min);
-}
-
-static void read_to(struct yaml_walk *w, const yaml_node_t *v, void *quiet) {
-    read_clock(w, v, &((struct quiet_hours *)quiet)->to_min);
-}
-
-static void read_then(struct yaml_walk *w, const yaml_node_t *v, void *quiet) {
-    const char *text = walk_need_text(w, v, "wait or drop");
-    if (text && strcmp(text, "wait") != 0 && strcmp(text, "drop") != 0)
-        walk_fault(w, v, "must be wait or drop, found %s", text);
-    ((struct quiet_hours *)quiet)->drop = text && strcmp(text, "drop") == 0;
-}
-
-static void read_quiet(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    struct quiet_hours *q = &spec(draft)->quiet;
-    const struct walk_key keys[] = {
-        {"from", read_from, !q->on}, {"to", read_to, !q->on}, {"then", read_then, false}};
-    size_t faults = w->n_faults;
-    if (is_none(v)) {
-        q->on = false;
-        return;
-    }
-    walk_map(w, v, keys, ARRAY_LEN(keys), q);
-    q->on = true;
-    if (faults == w->n_faults && q->from_min == q->to_min)
-        walk_fault(w, v, "from and to are the same; write none for no quiet hours");
-}
+enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000, MONEY_MAX = 1000000 };
 
 /* ---- other keys ------------------------------------------------------------------ */
 
@@ -181,25 +30,25 @@ static bool read_label(struct yaml_walk *w, const yaml_node_t *v, const char *wh
 }
 
 static void read_id(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    read_label(w, v, "a name", &spec(draft)->id);
+    read_label(w, v, "a name", &draft_spec(draft)->id);
 }
 
 static void read_channel(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    read_label(w, v, "a channel's name", &spec(draft)->channel);
+    read_label(w, v, "a channel's name", &draft_spec(draft)->channel);
 }
 
 static void read_priority(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
     int64_t priority;
     if (value_integer(w, v, -PRIORITY_MAX, PRIORITY_MAX, &priority))
-        spec(draft)->priority = (int32_t)priority;
+        draft_spec(draft)->priority = (int32_t)priority;
 }
 
 static void read_valid_for(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    value_span(w, v, &spec(draft)->valid_ms);
+    value_span(w, v, &draft_spec(draft)->valid_ms);
 }
 
 static void read_reentry(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    struct campaign_spec *s = spec(draft);
+    struct campaign_spec *s = draft_spec(draft);
     const char *text = walk_need_text(w, v, "always, never or after 30d");
     if (!text)
         return;
@@ -214,12 +63,20 @@ static void read_reentry(struct yaml_walk *w, const yaml_node_t *v, void *draft)
         walk_fault(w, v, "must be always, never or after 30d, found %s", text);
 }
 
+static void read_window(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_span(w, v, &draft_spec(draft)->window_ms);
+}
+
+static void read_contact_cost(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_number(w, v, 0, MONEY_MAX, &draft_spec(draft)->contact_cost);
+}
+
 static void read_paused(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    value_bool(w, v, &spec(draft)->paused);
+    value_bool(w, v, &draft_spec(draft)->paused);
 }
 
 static void read_transactional(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    value_bool(w, v, &spec(draft)->transactional);
+    value_bool(w, v, &draft_spec(draft)->transactional);
 }
 
 /* ---- the file -------------------------------------------------------------------- */
@@ -235,10 +92,15 @@ struct file {
 
 static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     static const struct walk_key keys[] = {
-        {"channel", read_channel, false},     {"priority", read_priority, false},
-        {"valid_for", read_valid_for, false}, {"caps", read_campaign_caps, false},
-        {"budget", read_budget, false},       {"quiet_hours", read_quiet, false},
+        {"channel", read_channel, false},
+        {"priority", read_priority, false},
+        {"valid_for", read_valid_for, false},
+        {"caps", read_campaign_caps, false},
+        {"budget", read_budget, false},
+        {"quiet_hours", read_quiet, false},
         {"reentry", read_reentry, false},
+        {"window", read_window, false},
+        {"contact_cost", read_contact_cost, false},
     };
     walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->defaults);
 }
@@ -259,6 +121,27 @@ static void read_holdout_percent(struct yaml_walk *w, const yaml_node_t *v, void
 static void read_holdout(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     static const struct walk_key keys[] = {{"percent", read_holdout_percent, true}};
     walk_map(w, v, keys, ARRAY_LEN(keys), file);
+}
+
+static void read_margin_percent(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
+    double percent;
+    if (value_number(w, v, 0, 100, &percent))
+        ((struct reward_spec *)reward)->margin = percent / 100;
+}
+
+static void read_annoyance(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
+    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->annoyance);
+}
+
+static void read_unsubscribe(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
+    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->unsubscribe);
+}
+
+static void read_reward(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    static const struct walk_key keys[] = {{"margin_percent", read_margin_percent, false},
+                                           {"annoyance", read_annoyance, false},
+                                           {"unsubscribe", read_unsubscribe, false}};
+    walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->spec.reward);
 }
 
 static void read_user_caps(struct yaml_walk *w, const yaml_node_t *v, void *file) {
@@ -311,6 +194,8 @@ static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file
         {"ends", read_ends, false},
         {"quiet_hours", read_quiet, false},
         {"reentry", read_reentry, false},
+        {"window", read_window, false},
+        {"contact_cost", read_contact_cost, false},
         {"paused", read_paused, false},
         {"transactional", read_transactional, false},
     };
@@ -412,9 +297,8 @@ static int compile(struct yaml_walk *w, struct file *f, struct policy_set **ret)
 int campaign_text_check(const struct config *cfg, const char *text, size_t n, struct yaml_walk *w,
                         struct policy_set **ret) {
     static const struct walk_key keys[] = {
-        {"defaults", pass_over, false},
-        {"holdout", read_holdout, false},
-        {"caps", read_caps, false},
+        {"defaults", pass_over, false},      {"holdout", read_holdout, false},
+        {"caps", read_caps, false},          {"reward", read_reward, false},
         {"campaigns", read_campaigns, true},
     };
     struct file f = {

@@ -382,6 +382,8 @@ void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
         value_number(w, amount, 0, 1e9, &off);
     walk_leave(w, mark);
     d->spec.discount = discount > 0 || off > 0;
+    d->spec.percent = discount;
+    d->spec.amount = off;
     size_t left = OFFER_VALUES;
     json_t *offer = to_json(w, v, 0, &left);
     d->offer = offer ? json_dumps(offer, JSON_COMPACT) : NULL;

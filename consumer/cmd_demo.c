@@ -304,7 +304,8 @@ static int load_config(struct demo *d, const char *path, struct flag_list *user)
 static void create_topics(struct demo *d) {
     const struct config *c = d->cfg;
     const char *names[] = {c->topics_clickstream, c->topics_items,     c->topics_control,
-                           c->topics_triggers,    c->topics_decisions, c->topics_dlq};
+                           c->topics_triggers,    c->topics_decisions, c->topics_outcomes,
+                           c->topics_dlq};
     for (size_t i = 0; i < ARRAY_LEN(names); i++)
         if (*names[i])
             rd_kafka_mock_topic_create(d->mock, names[i], PARTITIONS, 1);

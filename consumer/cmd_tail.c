@@ -267,6 +267,7 @@ static void close_tail(struct tail *t) {
 static const char *topic_of(const struct config *cfg, const char *name) {
     return strcmp(name, "triggers") == 0       ? cfg->topics_triggers
            : strcmp(name, "decisions") == 0    ? cfg->topics_decisions
+           : strcmp(name, "outcomes") == 0     ? cfg->topics_outcomes
            : strcmp(name, "dead-letters") == 0 ? cfg->topics_dlq
                                                : name;
 }
@@ -281,7 +282,7 @@ int cmd_tail(int argc, char **argv) {
         {"json", FLAG_BOOL, &json, NULL, "one JSON object per line", 0, 0},
     };
     const struct usage usage = {
-        .synopsis = "tail [triggers | decisions | dead-letters | TOPIC]",
+        .synopsis = "tail [triggers | decisions | outcomes | dead-letters | TOPIC]",
         .text = "Prints the newest records of a topic, decoded, one line each; triggers unless "
                 "another is named. Records of transactions that were not committed are not shown.",
         .examples = "  beckon tail triggers --follow\n"

@@ -63,8 +63,9 @@ struct control_info { /* a user-control record */
     struct {
         struct str channel;
         bool granted;
-    } consent[16]; /* channel "*": all that are not named */
-    bool deleted;  /* tombstone */
+    } consent[16];   /* channel "*": all that are not named */
+    bool deleted;    /* tombstone */
+    int64_t said_ms; /* when it was said; filled by the caller, 0: not known */
 };
 
 struct decoder;

@@ -12,7 +12,7 @@
 #include "consumer/schema_store.h"
 
 enum {
-    LAST_SCHEMA = SCHEMA_CONTROL,
+    LAST_SCHEMA = SCHEMA_OUTCOME,
     WAIT_FIRST_MS = 200,
     WAIT_LONGEST_MS = 5000,
     WAIT_STEP_MS = 50
@@ -25,9 +25,11 @@ struct encoder {
     int32_t id[LAST_SCHEMA + 1]; /* on the wire, by built-in id; -1: not registered yet */
 };
 
+/* What Beckon itself writes. */
+static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_OUTCOME, SCHEMA_LETTER};
+
 /* A folder that gives an output's id another meaning would make its readers misread. */
 static int check_folder(const struct config *cfg) {
-    static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_LETTER};
     autofree(schema_store_free) struct schema_store *store = NULL;
     int rc = schema_store_new(cfg, &store);
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(outputs); i++) {
@@ -53,6 +55,7 @@ static const char *topic_of(const struct config *cfg, int32_t schema) {
         [SCHEMA_EVENT] = cfg->topics_clickstream, [SCHEMA_ITEM] = cfg->topics_items,
         [SCHEMA_TRIGGER] = cfg->topics_triggers,  [SCHEMA_DECISION] = cfg->topics_decisions,
         [SCHEMA_LETTER] = cfg->topics_dlq,        [SCHEMA_CONTROL] = cfg->topics_control,
+        [SCHEMA_OUTCOME] = cfg->topics_outcomes,
     };
     return topics[schema];
 }
@@ -268,6 +271,31 @@ static void avro_dead_letter(struct buf *out, const struct dead_letter *d) {
     wire_put_long(out, d->time_ms);
 }
 
+static void avro_outcome(struct buf *out, const struct outcome_record *r) {
+    const struct outcome *o = r->o;
+    wire_put_bytes(out, str_of(r->id));
+    wire_put_bytes(out, r->user);
+    wire_put_bytes(out, r->campaign);
+    wire_put_bytes(out, r->channel);
+    wire_put_long(out, o->sent_ms);
+    wire_put_long(out, o->closed_ms);
+    wire_put_bool(out, !o->nothing);
+    wire_put_double(out, o->propensity);
+    wire_put_bool(out, o->opened);
+    wire_put_bool(out, o->redeemed);
+    wire_put_long(out, o->purchases);
+    wire_put_bool(out, o->returned);
+    wire_put_bool(out, o->unsubscribed);
+    wire_put_maybe_double(out, o->survey);
+    wire_put_double(out, o->value);
+    wire_put_double(out, o->margin);
+    wire_put_double(out, o->discount);
+    wire_put_double(out, o->contact_cost);
+    wire_put_double(out, o->annoyance);
+    wire_put_double(out, o->reward);
+    wire_put_bool(out, o->cut);
+}
+
 static int encode_trigger_as(struct encoder *e, int32_t schema, const struct trigger_record *t,
                              struct buf *out) {
     bool decision = schema == SCHEMA_DECISION;
@@ -289,6 +317,17 @@ int encode_trigger(struct encoder *e, const struct trigger_record *t, struct buf
 
 int encode_decision(struct encoder *e, const struct trigger_record *t, struct buf *out) {
     return encode_trigger_as(e, SCHEMA_DECISION, t, out);
+}
+
+int encode_outcome(struct encoder *e, const struct outcome_record *r, struct buf *out) {
+    int rc = begin(e, SCHEMA_OUTCOME, out);
+    if (rc)
+        return rc;
+    if (e->format == FORMAT_JSON)
+        json_write_outcome(out, r);
+    else
+        avro_outcome(out, r);
+    return done(out);
 }
 
 int encode_dead_letter(struct encoder *e, const struct dead_letter *d, struct buf *out) {

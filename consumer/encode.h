@@ -4,6 +4,7 @@
 #include <stdatomic.h>
 
 #include "consumer/decode.h"
+#include "policy/outcome.h"
 
 /* What goes to campaign-triggers and (with suppressed ones) to decisions. */
 struct trigger_record {
@@ -18,6 +19,13 @@ struct trigger_record {
     bool sent;
     size_t n_items; /* the user's list at that moment, best first */
     struct str items[32];
+};
+
+/* What became of a decision, to the outcomes. */
+struct outcome_record {
+    char id[33]; /* of the decision */
+    struct str user, campaign, channel;
+    const struct outcome *o;
 };
 
 /* So that a letter fits into a message of a megabyte, in JSON (base64) as well. */
@@ -54,6 +62,7 @@ int encoder_register(struct encoder *e, const int32_t *schemas, size_t n, const 
  * registry refuses), -EAGAIN (not registered before, and the registry does not answer now). */
 int encode_trigger(struct encoder *e, const struct trigger_record *t, struct buf *out);
 int encode_decision(struct encoder *e, const struct trigger_record *t, struct buf *out);
+int encode_outcome(struct encoder *e, const struct outcome_record *r, struct buf *out);
 int encode_dead_letter(struct encoder *e, const struct dead_letter *d, struct buf *out);
 int encode_event(struct encoder *e, const struct event *ev, const char *type_name, struct buf *out);
 int encode_item(struct encoder *e, const struct item_info *i, struct buf *out);

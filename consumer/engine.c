@@ -58,7 +58,8 @@ static int prepare_topics(struct engine *e) {
     const struct topic_spec first[] = {
         {cfg->topics_clickstream, n, false}, {cfg->topics_items, n, true},
         {cfg->topics_control, n, true},      {cfg->topics_triggers, n, false},
-        {cfg->topics_decisions, n, false},   {cfg->topics_dlq, n, false},
+        {cfg->topics_decisions, n, false},   {cfg->topics_outcomes, n, false},
+        {cfg->topics_dlq, n, false},
     };
     int r = kafka_ensure_topics(cfg, rk, first, ARRAY_LEN(first));
     if (r == 0)

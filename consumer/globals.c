@@ -79,6 +79,7 @@ static bool apply(struct globals *g, const rd_kafka_message_t *m) {
         struct control_info c;
         count = &g->metrics->controls;
         r = decode_control(g->decoder, m->payload, m->len, key, &o, &c, &why);
+        c.said_ms = MAX(o.timestamp_ms, 0);
         if (r == DEAD_NONE)
             err = wishes_put(g->world->wishes, g->world->policies, &c);
     }

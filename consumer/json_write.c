@@ -169,6 +169,33 @@ void json_write_trigger(struct buf *out, const struct trigger_record *t, bool de
     put(out, "}");
 }
 
+void json_write_outcome(struct buf *out, const struct outcome_record *r) {
+    const struct outcome *o = r->o;
+    put(out, "{");
+    name_text(out, "trigger_id", str_of(r->id));
+    name_text(out, "user_id", r->user);
+    name_text(out, "campaign_id", r->campaign);
+    name_text(out, "channel", r->channel);
+    name_long(out, "time", o->sent_ms);
+    name_long(out, "closed", o->closed_ms);
+    name_bool(out, "sent", !o->nothing);
+    name_number(out, "propensity", o->propensity);
+    name_bool(out, "opened", o->opened);
+    name_bool(out, "redeemed", o->redeemed);
+    name_long(out, "purchases", o->purchases);
+    name_bool(out, "returned", o->returned);
+    name_bool(out, "unsubscribed", o->unsubscribed);
+    name_number(out, "survey", o->survey);
+    name_number(out, "value", o->value);
+    name_number(out, "margin", o->margin);
+    name_number(out, "discount", o->discount);
+    name_number(out, "contact_cost", o->contact_cost);
+    name_number(out, "annoyance", o->annoyance);
+    name_number(out, "reward", o->reward);
+    name_bool(out, "cut", o->cut);
+    put(out, "}");
+}
+
 void json_write_dead_letter(struct buf *out, const struct dead_letter *d) {
     put(out, "{");
     name_text(out, "reason", str_of(dead_reason_name(d->reason)));

@@ -7,6 +7,7 @@ void json_write_event(struct buf *out, const struct event *e, const char *type_n
 void json_write_item(struct buf *out, const struct item_info *i);
 void json_write_control(struct buf *out, const struct control_info *c);
 /* `decision`: with `sent` and `reason`. The offer is set in as the object it is. */
+void json_write_outcome(struct buf *out, const struct outcome_record *r);
 void json_write_trigger(struct buf *out, const struct trigger_record *t, bool decision);
 void json_write_dead_letter(struct buf *out, const struct dead_letter *d);
 

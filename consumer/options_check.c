@@ -35,6 +35,7 @@ static void check_names(const struct check *k) {
         {"topics.user_control", c->topics_control, true},
         {"topics.triggers", c->topics_triggers, true},
         {"topics.decisions", c->topics_decisions, true},
+        {"topics.outcomes", c->topics_outcomes, true},
         {"topics.dead_letters", c->topics_dlq, true},
         {"app.name", c->app_name, false},
         {"app.instance", c->app_instance, false},

@@ -12,7 +12,8 @@ enum {
     SCHEMA_TRIGGER,
     SCHEMA_DECISION,
     SCHEMA_LETTER,
-    SCHEMA_CONTROL
+    SCHEMA_CONTROL,
+    SCHEMA_OUTCOME
 };
 
 struct builtin_schema {

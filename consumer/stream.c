@@ -351,7 +351,8 @@ static int open_clients(struct stream *s) {
 }
 
 static int open_stream(struct stream *s) {
-    static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_LETTER};
+    static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_OUTCOME,
+                                      SCHEMA_LETTER};
     s->sink = stream_sink(s);
     s->msgs = calloc((size_t)s->cfg->stream_batch, sizeof(void *));
     s->inputs = calloc((size_t)s->cfg->stream_batch, sizeof *s->inputs);

@@ -54,6 +54,16 @@ static int on_decision(void *ctx, const struct decision *d, const struct trigger
                       t->user.n, s->scratch.p, s->scratch.n, 0, NULL);
 }
 
+static int on_outcome(void *ctx, const struct outcome_record *o) {
+    struct stream *s = ctx;
+    if (!*s->cfg->topics_outcomes)
+        return 0;
+    int r = encode_outcome(s->encoder, o, &s->scratch);
+    return r < 0 ? r
+                 : outbox_put(&s->outbox, s->cfg->topics_outcomes, RD_KAFKA_PARTITION_UA, o->user.p,
+                              o->user.n, s->scratch.p, s->scratch.n, 0, NULL);
+}
+
 static size_t entries_of(struct stream *s, const struct list *l, struct cache_entry *ret) {
     for (uint32_t i = 0; i < l->n; i++) {
         struct item_view v;
@@ -105,5 +115,5 @@ static int on_dead(void *ctx, const struct input *in, const struct dead *why) {
 }
 
 struct sink stream_sink(struct stream *s) {
-    return (struct sink){s, on_dead, on_decision, on_list, on_similar, on_profile};
+    return (struct sink){s, on_dead, on_decision, on_outcome, on_list, on_similar, on_profile};
 }

@@ -24,6 +24,11 @@ static const struct column decision_columns[] = {
     {"propensity", "propensity", 10},
     {"item", "item_id", 0},
 };
+static const struct column outcome_columns[] = {
+    {"time", "time", 24},        {"user", "user_id", 20},     {"campaign", "campaign_id", 24},
+    {"opened", "opened", 6},     {"redeemed", "redeemed", 8}, {"bought", "purchases", 6},
+    {"discount", "discount", 9}, {"margin", "margin", 9},     {"reward", "reward", 0},
+};
 static const struct column letter_columns[] = {
     {"time", "time", 24},     {"reason", "reason", 19}, {"topic", "topic", 16},
     {"part", "partition", 4}, {"offset", "offset", 10}, {"bytes", "payload_bytes", 7},
@@ -42,6 +47,7 @@ struct kind {
 };
 
 static const struct kind kinds[] = {
+    {{"trigger_id", "reward", "closed"}, outcome_columns, ARRAY_LEN(outcome_columns)},
     {{"trigger_id", "sent", "campaign_id"}, decision_columns, ARRAY_LEN(decision_columns)},
     {{"trigger_id", "campaign_id", "channel"}, trigger_columns, ARRAY_LEN(trigger_columns)},
     {{"reason", "payload_bytes", "topic"}, letter_columns, ARRAY_LEN(letter_columns)},

@@ -14,6 +14,7 @@ static int32_t plain_schema(const struct config *cfg, const char *topic) {
         {cfg->topics_control, cfg->topics_format, SCHEMA_CONTROL},
         {cfg->topics_triggers, cfg->topics_output_format, SCHEMA_TRIGGER},
         {cfg->topics_decisions, cfg->topics_output_format, SCHEMA_DECISION},
+        {cfg->topics_outcomes, cfg->topics_output_format, SCHEMA_OUTCOME},
         {cfg->topics_dlq, cfg->topics_output_format, SCHEMA_LETTER},
     };
     for (size_t i = 0; i < ARRAY_LEN(known); i++)

@@ -74,7 +74,8 @@ static int grow(struct wishes *w) {
 }
 
 static struct consent read_record(const struct policy_set *set, const struct control_info *c) {
-    struct consent out = {.known = true, .tz = c->tz.n ? tz_get(c->tz) : NULL};
+    struct consent out = {
+        .known = true, .said_ms = c->said_ms, .tz = c->tz.n ? tz_get(c->tz) : NULL};
     uint32_t all = (uint32_t)((1ull << policy_channels(set)) - 1), named = 0;
     for (size_t i = 0; i < c->n; i++) {
         int ch = policy_channel_find(set, c->consent[i].channel);

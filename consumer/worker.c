@@ -64,7 +64,7 @@ void worker_free(struct worker *w) {
         return;
     learner_free(w->learner);
     free(w->touched);
-    free(w->decisions.d);
+    policy_decisions_free(&w->decisions);
     free(w->similar_ms);
     free(w->lists);
     free(w);
@@ -178,6 +178,29 @@ static int fire_timers(struct worker *w, struct lane *l, int64_t now_ms) {
     return 0;
 }
 
+static void print_trigger(char ret[33], const uint64_t hash[2]) {
+    snprintf(ret, 33, "%016llx%016llx", (unsigned long long)hash[0], (unsigned long long)hash[1]);
+}
+
+static int emit_outcomes(struct worker *w) {
+    const struct policy_set *set = w->world->policies;
+    int r = 0;
+    for (size_t i = 0; i < w->decisions.n_o && r == 0; i++) {
+        const struct outcome *o = &w->decisions.o[i];
+        struct outcome_record rec = {
+            .user = o->user->id,
+            .campaign = policy_campaign_id(set, o->campaign),
+            .channel = policy_campaign_channel(set, o->campaign),
+            .o = o,
+        };
+        print_trigger(rec.id, o->trigger_hash);
+        if (w->sink->outcome)
+            r = w->sink->outcome(w->sink->ctx, &rec);
+    }
+    w->decisions.n_o = 0;
+    return r;
+}
+
 static int emit_decision(struct worker *w, const struct decision *d, const struct list *list) {
     const struct policy_set *set = w->world->policies;
     struct trigger_record t = {
@@ -193,8 +216,7 @@ static int emit_decision(struct worker *w, const struct decision *d, const struc
         .reason = policy_reason_name(d->reason),
         .sent = d->send,
     };
-    snprintf(t.id, sizeof t.id, "%016llx%016llx", (unsigned long long)d->trigger_hash[0],
-             (unsigned long long)d->trigger_hash[1]);
+    print_trigger(t.id, d->trigger_hash);
     char cause[17];
     snprintf(cause, sizeof cause, "%016llx", (unsigned long long)d->cause_hash);
     t.cause = str_of(cause);
@@ -260,6 +282,18 @@ static int refuse(struct worker *w, const struct input *in, enum dead_reason rea
     return w->sink->dead ? w->sink->dead(w->sink->ctx, in, &why) : 0;
 }
 
+/* An unsubscribe that is not learned from, because of who sent it or when, still counts. */
+static int heed_unsubscribe(struct worker *w, struct lane *l, const struct event *e) {
+    if (e->type != EV_UNSUBSCRIBE)
+        return 0;
+    struct user *u = shard_admit(l->users, e->user, e->time_ms);
+    if (!u)
+        return -ENOMEM;
+    struct policy_context c = context(w, l, u);
+    int r = policy_on_unsubscribe(&c, e);
+    return r < 0 ? r : lane_mark_dirty(l, u);
+}
+
 /* One event under the model's read lock. */
 static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
     struct lane *l = in->lane;
@@ -272,8 +306,12 @@ static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
     }
     if (l->stream_ms != INT64_MIN && l->stream_ms - e->time_ms > cfg->stream_max_behind) {
         in->result = LEARN_DUPLICATE; /* as good as: nothing was learned */
-        return refuse(w, in, DEAD_BEHIND,
-                      "older than the partition's newest event by more than stream.max_behind");
+        int r = heed_unsubscribe(w, l, e);
+        return r < 0
+                   ? r
+                   : refuse(
+                         w, in, DEAD_BEHIND,
+                         "older than the partition's newest event by more than stream.max_behind");
     }
     if (e->time_ms > l->stream_ms) {
         l->stream_ms = e->time_ms;
@@ -296,10 +334,12 @@ static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
         return refuse(w, in, DEAD_DUPLICATE, "this event id was seen before");
     case LEARN_FLOOD:
         metric_add(&w->metrics->floods, 1);
-        return lane_mark_dirty(l, u);
+        r = heed_unsubscribe(w, l, e);
+        return r < 0 ? r : lane_mark_dirty(l, u);
     case LEARN_BOT:
         metric_add(&w->metrics->bots, 1);
-        return lane_mark_dirty(l, u);
+        r = heed_unsubscribe(w, l, e);
+        return r < 0 ? r : lane_mark_dirty(l, u);
     case LEARN_OK:
         break;
     }
@@ -392,7 +432,8 @@ static int finish(struct worker *w, int64_t wall_ms) {
     w->n_touched = 0;
     if (w->n_similar)
         write_similar(w);
-    return w->decisions.n ? emit_decisions(w) : 0;
+    int r = w->decisions.n_o ? emit_outcomes(w) : 0;
+    return r == 0 && w->decisions.n ? emit_decisions(w) : r;
 }
 
 int worker_step(struct worker *w, struct input *in, size_t n, int64_t wall_ms) {

@@ -20,7 +20,8 @@
     X(REVIEW, "review", 1.0)                                                                       \
     X(CAMPAIGN_OPEN, "campaign-open", 0.0)                                                         \
     X(CAMPAIGN_REDEEM, "campaign-redeem", 0.0)                                                     \
-    X(SURVEY, "survey", 0.0)
+    X(SURVEY, "survey", 0.0)                                                                       \
+    X(UNSUBSCRIBE, "unsubscribe", 0.0)
 
 enum event_type {
 #define X(sym, name, weight) EV_##sym,

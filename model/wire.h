@@ -32,6 +32,9 @@ static inline void wire_put_u64(struct buf *b, uint64_t v) {
 static inline void wire_put_f32(struct buf *b, float v) {
     wire_put(b, &v, sizeof v);
 }
+static inline void wire_put_f64(struct buf *b, double v) {
+    wire_put(b, &v, sizeof v);
+}
 
 static inline void wire_put_varint(struct buf *b, uint64_t v) {
     uint8_t out[10];
@@ -88,6 +91,12 @@ static inline uint64_t wire_get_u64(struct wire *w) {
 }
 static inline float wire_get_f32(struct wire *w) {
     float v;
+    wire_get(w, &v, sizeof v);
+    return v;
+}
+
+static inline double wire_get_f64(struct wire *w) {
+    double v;
     wire_get(w, &v, sizeof v);
     return v;
 }

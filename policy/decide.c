@@ -29,6 +29,8 @@ bool audience_holds(const struct policy_context *c, const struct campaign *k, co
 
 static bool consents(const struct policy_context *c, uint16_t channel) {
     uint32_t bit = 1u << channel;
+    if (feedback_denies(c->user, c->set->channel[channel].hash, c->consent.said_ms))
+        return false;
     if (c->consent.known && c->consent.denied & bit)
         return false;
     if (c->consent.known && c->consent.granted & bit)
@@ -186,7 +188,7 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                                struct decisions *out) {
     const struct campaign *k = &c->set->c[cand->campaign];
     struct user_ext *x = ext_get(c->user);
-    if (!x || ext_sent_reserve(x) < 0)
+    if (!x || ext_sent_reserve(x) < 0 || !feedback_reserve(c, now_ms, out))
         return PR_COUNT;
     enum policy_reason r = shard_budget_reserve(c->shard, cand->campaign, now_ms);
     if (r != PR_SENT)
@@ -199,6 +201,7 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                      .channel = k->channel_hash,
                      .counts = !k->spec.transactional,
                  });
+    feedback_open(c, now_ms, cand, propensity, false);
     x->clock_ms = MAX(x->clock_ms, now_ms);
     return record(c, now_ms, cand, PR_SENT, propensity, out) ? PR_SENT : PR_COUNT;
 }

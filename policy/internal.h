@@ -35,6 +35,7 @@ struct policy_set {
     size_t n, n_channels;
     struct campaign *c;
     struct channel channel[POLICY_CHANNELS_MAX];
+    struct reward_spec reward;
     struct caps user_caps;
     int64_t user_keep_ms;
     const struct tz_rules *tz;
@@ -104,20 +105,51 @@ struct viewed {
 };
 enum { VIEWS_MAX = VIEWED_TIMES_MAX };
 
+/* A decision whose window is open. */
+enum { PENDING_MAX = 16, BOUGHT_MAX = 4 };
+enum pending_flags {
+    PENDING_OPENED = 1 << 0,
+    PENDING_REDEEMED = 1 << 1,
+    PENDING_RETURNED = 1 << 2,
+    PENDING_UNSUBSCRIBED = 1 << 3,
+    PENDING_NOTHING = 1 << 4, /* nothing was sent */
+};
+struct pending {
+    uint64_t trigger[2];
+    int64_t sent_ms, until_ms;            /* answers count in [sent, until) */
+    double paid, given_back, margin, off; /* margin of what was paid; off: said when redeemed */
+    float propensity, survey;             /* survey NAN: none */
+    uint32_t bought[BOUGHT_MAX];          /* hashes of the newest items; 0: none */
+    uint16_t campaign, purchases;
+    uint8_t flags;
+};
+
+/* Somebody does not want to hear from us: over a channel (hash of its name) or at all (0). */
+enum { DENIALS_MAX = 16 };
+struct denial {
+    int64_t time_ms;
+    uint32_t channel;
+};
+
 /* Arrays hold room for the next power of two of their n, and none when n is 0. */
 struct user_ext {
     int64_t clock_ms; /* newest decision or fired timer */
     int64_t lapse_ms; /* lapses due up to here have fired */
-    uint16_t n_timers, n_sends, n_marks, n_views;
-    struct timer *timers; /* by due time, then campaign: at most TIMER_KINDS per campaign */
-    struct sent *sends;   /* oldest first: what caps, re-entry or repeats still need */
-    struct mark *marks;   /* by campaign */
-    struct viewed *views; /* oldest first; only what `viewed` campaigns may count */
+    uint16_t n_timers, n_sends, n_marks, n_views, n_pending, n_denials;
+    struct timer *timers;    /* by due time, then campaign: at most TIMER_KINDS per campaign */
+    struct sent *sends;      /* oldest first: what caps, re-entry or repeats still need */
+    struct mark *marks;      /* by campaign */
+    struct viewed *views;    /* oldest first; only what `viewed` campaigns may count */
+    struct pending *pending; /* oldest first, at most PENDING_MAX */
+    struct denial *denials;  /* each channel once, at most DENIALS_MAX */
 };
 
 /* Sends kept beyond what caps need, so that a repeat of their event is known. */
 enum { SENDS_REMEMBERED = 8 };
 
+/* Room for one more in an array whose capacity is the power of two at or above n. 0, -ENOMEM or
+ * -E2BIG. */
+int ext_grow(void **array, size_t n, size_t width);
 struct user_ext *ext_get(struct user *u); /* makes one if needed; NULL: out of memory */
 void ext_drop_if_empty(struct user *u);
 int ext_timer_set(struct user_ext *x,
@@ -130,6 +162,25 @@ void ext_sent_add(struct user_ext *x, const struct policy_set *set, const struct
 int ext_view_add(struct user_ext *x, const struct policy_set *set, const struct viewed *v);
 int ext_mark_set(struct user_ext *x, uint16_t campaign, int64_t time_ms);
 int64_t ext_mark(const struct user_ext *x, uint16_t campaign); /* TIME_UNSET: none */
+int ext_pending_reserve(struct user_ext *x);                   /* room for one more */
+void ext_pending_remove(struct user_ext *x, size_t i);
+/* The newest word about a channel counts; too many channels become all of them. -ENOMEM. */
+int ext_deny(struct user_ext *x, uint32_t channel, int64_t time_ms);
+
+/* ---- answers ------------------------------------------------------------------ */
+/* Attributes an event to the open windows, and takes an unsubscribe at its word. -ENOMEM. */
+int feedback_on_event(const struct policy_context *c, const struct event *e, uint32_t item_row);
+/* When the next window closes; TIME_NEVER: none is open. */
+int64_t feedback_due(const struct user_ext *x);
+/* Closes what ends at or before `now_ms`. */
+void feedback_close_due(const struct policy_context *c, int64_t now_ms, struct decisions *out);
+/* Room for one more window, if need be by closing the oldest one. False: memory is out. */
+bool feedback_reserve(const struct policy_context *c, int64_t now_ms, struct decisions *out);
+/* Opens a window in the room that was reserved. `nothing`: nothing is sent. */
+void feedback_open(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
+                   double propensity, bool nothing);
+/* Whether the user unsubscribed from the channel after `said_ms`. */
+bool feedback_denies(const struct user *u, uint32_t channel, int64_t said_ms);
 
 /* ---- deciding ----------------------------------------------------------------- */
 int64_t user_clock(const struct user *u, int64_t now_ms); /* now, or the newest time reached */

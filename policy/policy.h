@@ -23,7 +23,7 @@
  */
 #pragma once
 
-#include "model/model.h"
+#include "policy/outcome.h"
 
 enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, POLICY_ITEMS_MAX = 20 };
 
@@ -68,6 +68,7 @@ struct tz_rules {
 /* What `user-control` says of a user; absent record: `known` false. */
 struct consent {
     bool known;
+    int64_t said_ms;           /* when; an unsubscribe after it is newer. 0: not known */
     uint32_t granted, denied;  /* bit per channel index */
     const struct tz_rules *tz; /* NULL: the policy's default zone */
 };
@@ -93,11 +94,15 @@ struct decision {
     struct user *user;
 };
 
+/* What the policy has to say: decisions, and outcomes of earlier ones. Zeroed is empty. */
 struct decisions {
     struct decision *d;
     size_t n, cap;
+    struct outcome *o;
+    size_t n_o, cap_o;
     bool failed;
 };
+void policy_decisions_free(struct decisions *out);
 
 /* Counts a worker publishes. */
 struct policy_counts {
@@ -124,7 +129,11 @@ struct policy_context {
  * not decided; nothing is ever sent without being remembered. Thread: the shard's. */
 void policy_on_event(const struct policy_context *c, const struct event *e, uint32_t item_row,
                      struct decisions *out);
-/* Fires every timer due at or before `now_ms`, in order; decisions carry the due time.
+/* An unsubscribe that policy_on_event does not get to see (of somebody marked as a bot, or one
+ * that comes very late): acts on consent all the same. 0 or -ENOMEM. */
+int policy_on_unsubscribe(const struct policy_context *c, const struct event *e);
+/* Fires every timer due at or before `now_ms` and closes every window that ended by then, in order;
+ * decisions carry the due time.
  * Costs nothing while user->due_ms lies later. Sets user->due_ms. */
 void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decisions *out);
 /* A viewed item became cheaper. The caller finds the users (profile_recent) and calls
@@ -148,8 +157,8 @@ size_t policy_user_bytes(const struct user *u); /* heap bytes behind user.ext */
  * length-checked and carrying their own checksum, so that any cut or flipped bit is
  * -EBADMSG (and leaves the user or shard as it was). Campaigns are stored by id hash,
  * so that the file may be reordered; items by id. What belongs to campaigns no longer
- * in the file is dropped, but their sends still count for caps. Restoring a user needs
- * his profile first, sets user->due_ms and replaces user->ext. */
+ * in the file is dropped (open windows too), but their sends still count for caps. Restoring a user
+ * needs his profile first, sets user->due_ms and replaces user->ext. */
 int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m,
                        struct buf *out);
 int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,

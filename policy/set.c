@@ -72,9 +72,9 @@ static bool trigger_valid(const struct trigger_spec *t) {
 }
 
 static bool spec_valid(const struct campaign_spec *c) {
-    return c->id.n && c->channel.n && c->valid_ms > 0 && caps_valid(&c->caps) &&
-           trigger_valid(&c->trigger) && c->quiet.from_min < 1440 && c->quiet.to_min < 1440 &&
-           (!c->quiet.on || c->quiet.from_min != c->quiet.to_min) &&
+    return c->id.n && c->channel.n && c->valid_ms > 0 && c->window_ms >= 0 &&
+           caps_valid(&c->caps) && trigger_valid(&c->trigger) && c->quiet.from_min < 1440 &&
+           c->quiet.to_min < 1440 && (!c->quiet.on || c->quiet.from_min != c->quiet.to_min) &&
            (c->reentry != REENTRY_AFTER || c->reentry_ms > 0);
 }
 
@@ -202,6 +202,7 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
     s->holdout_seed = hash_str(spec->salt, 2);
     s->holdout = spec->holdout;
     s->consent_granted = spec->consent_granted;
+    s->reward = spec->reward;
     s->user_caps = spec->user_caps;
     s->user_keep_ms = caps_keep_ms(&spec->user_caps);
     s->kind = &policy_rules;

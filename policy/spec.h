@@ -61,6 +61,9 @@ enum reentry { REENTRY_ALWAYS, REENTRY_AFTER, REENTRY_NEVER };
 struct campaign_spec {
     struct str id, channel, offer; /* offer: a JSON object */
     bool discount;                 /* the offer lowers a price (not for ITEM_NO_DISCOUNT) */
+    double percent, amount;        /* by how much, once redeemed; 0: not at all */
+    double contact_cost;           /* of one message */
+    int64_t window_ms;             /* what is done within it answers the message; 0: valid_ms */
     int32_t priority;
     struct trigger_spec trigger;
     size_t n_audience;
@@ -80,6 +83,7 @@ struct policy_spec {
     const struct tz_rules *tz; /* default zone, borrowed for the set's life; NULL: UTC */
     bool consent_granted;      /* where a user's consent is not known */
     uint32_t holdout;          /* users of 10000 that get nothing */
+    struct reward_spec reward;
     struct caps user_caps;
     size_t n_channel_caps;
     struct {

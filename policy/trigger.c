@@ -22,6 +22,7 @@ int64_t next_due(const struct policy_set *set, const struct policy_shard *s, con
     const struct user_ext *x = u->ext;
     size_t from;
     int64_t due = u->prof.last_ms ? next_lapse(set, s, u, &from) : TIME_NEVER;
+    due = MIN(due, feedback_due(x));
     return x && x->n_timers ? MIN(due, x->timers[0].due_ms) : due;
 }
 
@@ -152,6 +153,8 @@ void policy_on_event(const struct policy_context *c, const struct event *e, uint
     struct subject subject = {.c = c, .row = item_row};
     struct recent_item cart;
     size_t n = 0;
+    if (feedback_on_event(c, e, item_row) < 0)
+        out->failed = true;
     if (!set->n) {
         c->user->due_ms = TIME_NEVER;
         return;
@@ -284,8 +287,11 @@ void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decis
     shard_begin(c->shard, now_ms);
     for (int64_t due; !out->failed && (due = next_due(set, c->shard, u)) <= now_ms;) {
         struct candidate cand[POLICY_CAMPAIGNS_MAX];
+        feedback_close_due(c, due, out);
         size_t n = take_due(c, due, cand, out);
         struct user_ext *x = u->ext;
+        if (out->failed || !n)
+            continue;
         int64_t at = user_clock(u, due);
         x->clock_ms = MAX(x->clock_ms, at);
         qsort(cand, n, sizeof *cand, by_campaign);

@@ -18,8 +18,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         kit_start(k);
     }
     kit_user(&u, "u");
-    size_t at = block_begin(&b, 1);
-    buf_put(&b, data, n);
+    size_t at = block_begin(&b, n ? 1 + data[0] % 2 : 1);
+    buf_put(&b, data + (n > 0), n ? n - 1 : 0);
     if (block_end(&b, at) < 0)
         abort();
     if (policy_user_restore(k->set, &u.u, k->model, b.p, b.n, &used) == 0) {

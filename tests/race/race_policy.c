@@ -42,7 +42,7 @@ static void *spend(void *arg) {
         if (out.d[i].send)
             atomic_fetch_add(&sent[(out.d[i].time_ms - MONDAY) / DAY], 1);
     }
-    free(out.d);
+    policy_decisions_free(&out);
     return shard;
 }
 

@@ -93,7 +93,7 @@ static inline void kit_free(struct kit *k) {
     policy_shard_free(k->shard);
     policy_set_free(k->set);
     model_free(k->model);
-    free(k->out.d);
+    policy_decisions_free(&k->out);
     free(k);
 }
 
@@ -141,18 +141,28 @@ static inline bool kit_event(struct kit *k, struct kit_user *u, struct event e) 
     return true;
 }
 
-/* A plain event; its id is made of user, time and type. */
-static inline void kit_do(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
-                          int64_t at_ms) {
-    char id[80];
+/* A plain event; its id is made of user, time and type. `value` NAN: none. `decision` (may be
+ * NULL): the message it answers. */
+static inline void kit_answer(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
+                              double value, const uint64_t decision[2], int64_t at_ms) {
+    char id[80], answered[33] = "";
     snprintf(id, sizeof id, "%s-%lld-%u-%s", u->id, (long long)at_ms, type, item ? item : "");
+    if (decision)
+        snprintf(answered, sizeof answered, "%016llx%016llx", (unsigned long long)decision[0],
+                 (unsigned long long)decision[1]);
     KIT_CHECK(kit_event(k, u,
                         (struct event){.id = str_of(id),
                                        .item = str_of(item),
+                                       .decision = str_of(answered),
                                        .time_ms = at_ms,
-                                       .value = NAN,
+                                       .value = value,
                                        .dwell_ms = NAN,
                                        .type = type}));
+}
+
+static inline void kit_do(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
+                          int64_t at_ms) {
+    kit_answer(k, u, type, item, NAN, NULL, at_ms);
 }
 
 /* Decisions of a campaign with a reason since the last kit_forget. */
@@ -165,5 +175,5 @@ static inline size_t kit_count(const struct kit *k, const char *campaign, enum p
 }
 
 static inline void kit_forget(struct kit *k) {
-    k->out.n = 0;
+    k->out.n = k->out.n_o = 0;
 }

@@ -31,6 +31,7 @@ static void outputs(struct service *s, const char *campaigns) {
     unique_name("app", s->app);
     kafka_topic(s->kafka, "triggers", s->partitions, false, s->triggers);
     kafka_topic(s->kafka, "decisions", s->partitions, false, s->decisions);
+    kafka_topic(s->kafka, "outcomes", s->partitions, false, s->outcomes);
     kafka_topic(s->kafka, "dead", s->partitions, false, s->dead);
     char own[TOPIC_NAME * 2];
     snprintf(own, sizeof own, "beckon-%s-changelog", s->app);
@@ -51,6 +52,7 @@ static void outputs(struct service *s, const char *campaigns) {
     service_option(s, "topics.user_control=%s", s->control);
     service_option(s, "topics.triggers=%s", s->triggers);
     service_option(s, "topics.decisions=%s", s->decisions);
+    service_option(s, "topics.outcomes=%s", s->outcomes);
     service_option(s, "topics.dead_letters=%s", s->dead);
     service_option(s, "topics.format=json");
     service_option(s, "topics.output_format=json");

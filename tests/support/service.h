@@ -16,7 +16,7 @@ struct service {
     int partitions;
     char app[TOPIC_NAME];
     char clickstream[TOPIC_NAME], items[TOPIC_NAME], control[TOPIC_NAME];
-    char triggers[TOPIC_NAME], decisions[TOPIC_NAME], dead[TOPIC_NAME];
+    char triggers[TOPIC_NAME], decisions[TOPIC_NAME], outcomes[TOPIC_NAME], dead[TOPIC_NAME];
     char *option[64];
     size_t n_options;
     rd_kafka_t *probe; /* asks for the group's offsets */

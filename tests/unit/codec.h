@@ -17,6 +17,7 @@ static inline struct config codec_config(enum data_format format) {
         .topics_control = "user-control",
         .topics_triggers = "campaign-triggers",
         .topics_decisions = "decisions",
+        .topics_outcomes = "outcomes",
         .topics_dlq = "clickstream-dlq",
         .topics_registry_timeout = 1000,
         .stream_max_string = 64,

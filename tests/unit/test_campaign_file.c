@@ -227,6 +227,25 @@ Test(campaign_file, every_fault_has_its_line_key_and_fix) {
     bad("campaigns:\n  - \xff\n", 2, "", "not YAML");
 }
 
+Test(campaign_file, what_counts_is_said_in_money) {
+    struct policy_set *set =
+        good("reward: {margin_percent: 30, annoyance: 0.05, unsubscribe: 5}\n"
+             "defaults: {contact_cost: 0.01, window: 7d}\n"
+             "campaigns:\n"
+             "  - {id: a, channel: email, trigger: {lapsed: {days: 30}}, offer: {kind: x}}\n"
+             "  - {id: b, channel: email, trigger: {lapsed: {days: 30}}, contact_cost: 0.5,\n"
+             "     offer: {kind: x, discount_percent: 15}}\n");
+    const struct campaign_spec *a = policy_campaign_spec(set, 0), *b = policy_campaign_spec(set, 1);
+    cr_assert(a->contact_cost == 0.01 && a->window_ms == 7 * 86400000 && !a->discount);
+    cr_assert(b->contact_cost == 0.5 && b->percent == 15 && b->discount);
+    policy_set_free(set);
+    bad("reward: {margin_percent: 130}\ncampaigns: []\n", 1, "reward.margin_percent",
+        "from 0 to 100");
+    bad("reward: {anoyance: 1}\ncampaigns: []\n", 1, "reward.anoyance", "annoyance");
+    bad(with("window: soon"), 6, "campaigns.a.window", "30m");
+    bad(with("contact_cost: -1"), 6, "campaigns.a.contact_cost", "from 0");
+}
+
 Test(campaign_file, all_faults_are_found_at_once_in_order_of_lines) {
     const char *text = "holdout: {percent: x}\n"
                        "caps: {users: 3 per 7d}\n"

@@ -1,3 +1,4 @@
+#include "consumer/schema_store.h"
 #include "tests/unit/codec.h"
 
 static const enum data_format formats[] = {FORMAT_CONFLUENT, FORMAT_AVRO, FORMAT_JSON};
@@ -184,4 +185,63 @@ Test(encode, what_has_no_encoding_is_refused) {
     t.n_items = 33;
     cr_assert_eq(encode_trigger(e, &t, &out), -EINVAL);
     buf_free(&out);
+}
+
+Test(encode, an_outcome_says_all_it_knows_in_every_format) {
+    for (size_t f = 0; f < ARRAY_LEN(formats); f++) {
+        struct config cfg = codec_config(formats[f]);
+        autofree(encoder_free) struct encoder *e = NULL;
+        autofree(decoder_free) struct decoder *d = NULL;
+        struct outcome o = {.sent_ms = NOW_MS,
+                            .closed_ms = NOW_MS + 1000,
+                            .propensity = 0.25,
+                            .opened = true,
+                            .redeemed = true,
+                            .purchases = 2,
+                            .survey = NAN,
+                            .value = 80,
+                            .margin = 50,
+                            .discount = 20,
+                            .contact_cost = 0.5,
+                            .annoyance = 0.125,
+                            .reward = 29.375};
+        struct outcome_record r = {
+            .user = STR("ute"), .campaign = STR("spring"), .channel = STR("push"), .o = &o};
+        memcpy(r.id, "0123456789abcdef0123456789abcdef", sizeof r.id);
+        struct buf out = {0}, json = {0};
+        cr_assert_eq(encoder_new(&cfg, formats[f], &e), 0);
+        cr_assert_eq(decoder_new(&cfg, &d), 0);
+        cr_assert_eq(encode_outcome(e, &r, &out), 0);
+        cr_assert_eq(formats[f] == FORMAT_AVRO
+                         ? render_avro_json(d, SCHEMA_OUTCOME, out.p, out.n, &json)
+                         : render_json(d, out.p, out.n, &json),
+                     0);
+        buf_put(&json, "", 1);
+        const char *const parts[] = {
+            "\"trigger_id\":\"0123456789abcdef0123456789abcdef\"",
+            "\"user_id\":\"ute\"",
+            "\"campaign_id\":\"spring\"",
+            "\"channel\":\"push\"",
+            "\"sent\":true",
+            "\"propensity\":0.25",
+            "\"opened\":true",
+            "\"redeemed\":true",
+            "\"purchases\":2",
+            "\"returned\":false",
+            "\"unsubscribed\":false",
+            "\"value\":80",
+            "\"margin\":50",
+            "\"discount\":20",
+            "\"contact_cost\":0.5",
+            "\"annoyance\":0.125",
+            "\"reward\":29.375",
+            "\"cut\":false",
+        };
+        for (size_t i = 0; i < ARRAY_LEN(parts); i++)
+            cr_assert(strstr((char *)json.p, parts[i]), "format %zu: %s is not in %s", f, parts[i],
+                      json.p);
+        cr_assert_not(strstr((char *)json.p, "survey"));
+        buf_free(&out);
+        buf_free(&json);
+    }
 }

@@ -253,7 +253,7 @@ Test(options, bad_event_types_are_faults) {
     char text[2000] = "events:\n";
     for (int i = 0; i <= EV_MAX - EV_BUILTIN; i++)
         snprintf(text + strlen(text), sizeof text - strlen(text), "  c%d: 1\n", i);
-    has_fault(text, "events.c18: one custom type too many; allowed are 18");
+    has_fault(text, "events.c17: one custom type too many; allowed are 17");
 }
 
 Test(options, texts_may_stand_in_files_and_in_the_environment) {

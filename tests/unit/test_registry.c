@@ -254,12 +254,13 @@ Test(registry, the_decoder_waits_for_it_and_refuses_what_it_does_not_know) {
                  DECODE_RETRY);
 }
 
-static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_LETTER};
+static const int32_t outputs[] = {SCHEMA_TRIGGER, SCHEMA_DECISION, SCHEMA_OUTCOME, SCHEMA_LETTER};
 
 Test(registry, outputs_are_registered_and_written_under_the_ids_it_gives) {
     static const struct page pages[] = {
         {"/subjects/campaign-triggers-value/versions", 200, "{\"id\":101}"},
         {"/subjects/decisions-value/versions", 200, "{\"id\":102}"},
+        {"/subjects/outcomes-value/versions", 200, "{\"id\":103}"},
         {"/subjects/clickstream-dlq-value/versions", 200, "{\"id\":70000}"},
         {"/subjects/items-value/versions", 200, "{\"id\":5}"},
         {0}};
@@ -273,9 +274,9 @@ Test(registry, outputs_are_registered_and_written_under_the_ids_it_gives) {
     cr_assert_eq(encoder_new(&cfg, FORMAT_CONFLUENT, &e), 0);
     cr_assert_eq(server.asked, 0);
     cr_assert_eq(encoder_register(e, outputs, ARRAY_LEN(outputs), NULL), 0);
-    cr_assert_eq(server.asked, 3);
+    cr_assert_eq(server.asked, 4);
     cr_assert_eq(encoder_register(e, outputs, ARRAY_LEN(outputs), NULL), 0);
-    cr_assert_eq(server.asked, 3);
+    cr_assert_eq(server.asked, 4);
     cr_assert_str_eq(server.authorization, "Basic bWU6c2VjcmV0");
     cr_assert_not_null(strstr(server.posted, "DeadLetter"));
     struct dead_letter d = sample_letter();
@@ -285,7 +286,7 @@ Test(registry, outputs_are_registered_and_written_under_the_ids_it_gives) {
     cr_assert_eq(encode_item(e, &i, &out), 0);
     cr_assert_arr_eq(out.p, "\0\0\0\0\5", 5);
     cr_assert_eq(encode_item(e, &i, &out), 0);
-    cr_assert_eq(server.asked, 4);
+    cr_assert_eq(server.asked, 5);
     struct event ev = sample_event();
     cr_assert_eq(encode_event(e, &ev, "view", &out), -EINVAL);
     buf_free(&out);

@@ -32,7 +32,7 @@ static const char campaigns[] = "holdout: {percent: 10}\n"
                                 "    offer: {kind: message, message: back}\n"
                                 "    valid_for: 1d\n";
 
-struct outcome {
+struct seen {
     struct buf decisions; /* trigger id, reason, time of each, in order */
     uint64_t sent, dead[DEAD_COUNT];
 };
@@ -44,7 +44,7 @@ struct engine {
     struct worker *worker;
     struct sink sink;
     struct metrics metrics;
-    struct outcome *out;
+    struct seen *out;
 };
 
 static int on_dead(void *ctx, const struct input *in, const struct dead *why) {
@@ -63,7 +63,7 @@ static int on_decision(void *ctx, const struct decision *d, const struct trigger
     return 0;
 }
 
-static struct engine *engine_open(struct outcome *out) {
+static struct engine *engine_open(struct seen *out) {
     struct engine *e = calloc(1, sizeof *e);
     char *set[] = {"policy.consent_default=granted", "model.dim=16", "stream.max_behind=2h"};
     struct policy_set *policies = NULL;
@@ -140,7 +140,7 @@ static void play(struct engine *e, const struct script *s, size_t from, size_t t
     free(in);
 }
 
-static void same(const struct outcome *a, const struct outcome *b, const char *what) {
+static void same(const struct seen *a, const struct seen *b, const char *what) {
     cr_assert_eq(a->decisions.n, b->decisions.n, "%s: %zu and %zu bytes of decisions", what,
                  a->decisions.n, b->decisions.n);
     cr_assert(memcmp(a->decisions.p, b->decisions.p, a->decisions.n) == 0, "%s: other decisions",
@@ -150,14 +150,14 @@ static void same(const struct outcome *a, const struct outcome *b, const char *w
 
 Test(worker, batches_do_not_change_what_is_decided) {
     struct script s = script_make(12000);
-    struct outcome one = {0};
+    struct seen one = {0};
     struct engine *e = engine_open(&one);
     play(e, &s, 0, s.n, 1);
     engine_close(e);
     cr_assert(one.sent > 100, "only %llu sent", (unsigned long long)one.sent);
     const size_t batches[] = {7, 512, 4096};
     for (size_t i = 0; i < ARRAY_LEN(batches); i++) {
-        struct outcome many = {0};
+        struct seen many = {0};
         e = engine_open(&many);
         play(e, &s, 0, s.n, batches[i]);
         engine_close(e);
@@ -198,7 +198,7 @@ static int changelog_add(void *ctx, const void *key, size_t key_n, const void *v
 
 Test(worker, restored_state_goes_on_as_if_it_had_never_stopped) {
     struct script s = script_make(12000);
-    struct outcome whole = {0}, parts = {0};
+    struct seen whole = {0}, parts = {0};
     struct engine *e = engine_open(&whole);
     play(e, &s, 0, s.n, 100);
     engine_close(e);
@@ -231,7 +231,7 @@ Test(worker, restored_state_goes_on_as_if_it_had_never_stopped) {
 
 Test(worker, repeated_events_go_to_the_dead_letters_and_change_nothing) {
     struct script s = script_make(3000);
-    struct outcome once = {0}, twice = {0};
+    struct seen once = {0}, twice = {0};
     struct engine *e = engine_open(&once);
     play(e, &s, 0, s.n, 64);
     engine_close(e);
@@ -250,7 +250,7 @@ Test(worker, repeated_events_go_to_the_dead_letters_and_change_nothing) {
 }
 
 Test(worker, what_is_too_far_behind_its_partition_is_refused) {
-    struct outcome out = {0};
+    struct seen out = {0};
     struct engine *e = engine_open(&out);
     struct event ev = {.id = STR("a"),
                        .user = STR("u"),
@@ -269,7 +269,7 @@ Test(worker, what_is_too_far_behind_its_partition_is_refused) {
 }
 
 Test(worker, a_clock_that_runs_ahead_is_set_to_the_brokers_stamp) {
-    struct outcome out = {0};
+    struct seen out = {0};
     struct engine *e = engine_open(&out);
     struct event ev = {.id = STR("a"),
                        .user = STR("u"),
@@ -284,7 +284,7 @@ Test(worker, a_clock_that_runs_ahead_is_set_to_the_brokers_stamp) {
 }
 
 Test(worker, an_idle_partition_fires_its_timers_by_the_wall_clock) {
-    struct outcome out = {0};
+    struct seen out = {0};
     struct engine *e = engine_open(&out);
     int64_t t = 1764000000000, wall = t + 5000; /* events arrive 5 s after they happen */
     /* Users 0..19, so that the hold-out does not take them all. */

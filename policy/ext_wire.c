@@ -1,0 +1,231 @@
+/* The durable form of a user's part. */
+#include <math.h>
+
+#include "model/block.h"
+#include "policy/internal.h"
+
+/* Version 1 had no windows and no denials; it is still read. */
+enum { EXT_VERSION = 2, EXT_VERSION_FIRST = 1, NO_EXT = 0 };
+
+DEFINE_CLEANUP(struct user_ext, policy_user_free)
+
+static void encode_timer(const struct policy_set *set, const struct model *m, const struct timer *t,
+                         struct buf *out) {
+    struct item_view item = {0};
+    bool priced = !isnan(t->old_price);
+    if (t->item < model_items(m))
+        model_item_view(m, t->item, &item);
+    wire_put_u8(out, (uint8_t)(t->kind | priced << 7));
+    wire_put_signed(out, t->due_ms);
+    wire_put_signed(out, t->since_ms);
+    wire_put_u64(out, t->cause_hash);
+    wire_put_u64(out, set->c[t->campaign].hash);
+    if (priced) {
+        wire_put_f64(out, t->old_price);
+        wire_put_f64(out, t->new_price);
+    }
+    wire_put_str(out, item.id);
+}
+
+static void encode_answers(const struct policy_set *set, const struct user_ext *x,
+                           struct buf *out) {
+    wire_put_varint(out, x->n_pending);
+    for (size_t i = 0; i < x->n_pending; i++) {
+        const struct pending *p = &x->pending[i];
+        wire_put_u64(out, set->c[p->campaign].hash);
+        wire_put_u64(out, p->trigger[0]);
+        wire_put_u64(out, p->trigger[1]);
+        wire_put_signed(out, p->sent_ms);
+        wire_put_signed(out, p->until_ms);
+        wire_put_f32(out, p->propensity);
+        wire_put_u8(out, p->flags);
+        wire_put_f32(out, p->survey);
+        wire_put_f64(out, p->paid);
+        wire_put_f64(out, p->given_back);
+        wire_put_f64(out, p->margin);
+        wire_put_f64(out, p->off);
+        wire_put_varint(out, p->purchases);
+        for (size_t b = 0; b < BOUGHT_MAX; b++)
+            wire_put_u32(out, p->bought[b]);
+    }
+    wire_put_varint(out, x->n_denials);
+    for (size_t i = 0; i < x->n_denials; i++) {
+        wire_put_u32(out, x->denials[i].channel);
+        wire_put_signed(out, x->denials[i].time_ms);
+    }
+}
+
+int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m,
+                       struct buf *out) {
+    const struct user_ext *x = u->ext;
+    if (!x) {
+        wire_put_u8(out, NO_EXT);
+        return out->failed ? -ENOMEM : 0;
+    }
+    size_t at = block_begin(out, EXT_VERSION);
+    wire_put_signed(out, x->clock_ms);
+    wire_put_signed(out, x->lapse_ms);
+    wire_put_varint(out, x->n_timers);
+    for (size_t i = 0; i < x->n_timers; i++)
+        encode_timer(set, m, &x->timers[i], out);
+    wire_put_varint(out, x->n_sends);
+    for (size_t i = 0; i < x->n_sends; i++) {
+        wire_put_signed(out, x->sends[i].time_ms);
+        wire_put_u64(out, x->sends[i].trigger);
+        wire_put_u64(out, x->sends[i].campaign);
+        wire_put_u32(out, x->sends[i].channel);
+        wire_put_u8(out, x->sends[i].counts);
+    }
+    wire_put_varint(out, x->n_marks);
+    for (size_t i = 0; i < x->n_marks; i++) {
+        wire_put_u64(out, set->c[x->marks[i].campaign].hash);
+        wire_put_signed(out, x->marks[i].time_ms);
+    }
+    wire_put_varint(out, x->n_views);
+    for (size_t i = 0; i < x->n_views; i++) {
+        wire_put_u32(out, x->views[i].time_s);
+        wire_put_u32(out, x->views[i].item);
+        wire_put_u32(out, x->views[i].category);
+    }
+    encode_answers(set, x, out);
+    return block_end(out, at);
+}
+
+static int campaign_by_hash(const struct policy_set *set, uint64_t hash) {
+    for (size_t i = 0; i < set->n; i++)
+        if (set->c[i].hash == hash)
+            return (int)i;
+    return -1;
+}
+
+static int restore_timer(const struct policy_set *set, struct model *m, int64_t now_ms,
+                         struct wire *w, struct user_ext *x) {
+    uint8_t kind = wire_get_u8(w);
+    struct timer t = {.kind = kind & 0x7f, .item = ROW_NONE, .old_price = NAN, .new_price = NAN};
+    t.due_ms = wire_get_signed(w);
+    t.since_ms = wire_get_signed(w);
+    t.cause_hash = wire_get_u64(w);
+    int campaign = campaign_by_hash(set, wire_get_u64(w));
+    if (kind & 0x80) {
+        t.old_price = wire_get_f64(w);
+        t.new_price = wire_get_f64(w);
+    }
+    struct str id = wire_get_str(w);
+    if (w->bad || t.kind >= TIMER_KINDS)
+        return -EBADMSG;
+    if (campaign < 0)
+        return 0;
+    t.campaign = (uint16_t)campaign;
+    if (id.n) {
+        t.item = model_item_find(m, id);
+        if (t.item == ROW_NONE)
+            t.item = model_item_admit(m, id, now_ms);
+    }
+    return ext_timer_set(x, &t);
+}
+
+static int restore_answers(const struct policy_set *set, struct wire *w, struct user_ext *x) {
+    int r = 0;
+    for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
+        int campaign = campaign_by_hash(set, wire_get_u64(w));
+        struct pending p = {.campaign = (uint16_t)campaign};
+        p.trigger[0] = wire_get_u64(w);
+        p.trigger[1] = wire_get_u64(w);
+        p.sent_ms = wire_get_signed(w);
+        p.until_ms = wire_get_signed(w);
+        p.propensity = wire_get_f32(w);
+        p.flags = wire_get_u8(w);
+        p.survey = wire_get_f32(w);
+        p.paid = wire_get_f64(w);
+        p.given_back = wire_get_f64(w);
+        p.margin = wire_get_f64(w);
+        p.off = wire_get_f64(w);
+        p.purchases = (uint16_t)wire_get_varint(w);
+        for (size_t b = 0; b < BOUGHT_MAX; b++)
+            p.bought[b] = wire_get_u32(w);
+        if (campaign < 0 || w->bad)
+            continue;
+        if (x->n_pending == PENDING_MAX)
+            return -EBADMSG;
+        r = ext_pending_reserve(x);
+        if (r == 0)
+            x->pending[x->n_pending++] = p;
+    }
+    for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
+        uint32_t channel = wire_get_u32(w);
+        int64_t time_ms = wire_get_signed(w);
+        r = ext_deny(x, channel, time_ms);
+    }
+    return r;
+}
+
+static int restore_payload(const struct policy_set *set, struct model *m, int64_t now_ms,
+                           uint8_t version, struct wire *w, struct user_ext *x) {
+    int r = 0;
+    x->clock_ms = wire_get_signed(w);
+    x->lapse_ms = wire_get_signed(w);
+    for (uint64_t n = wire_get_varint(w); n && r == 0; n--)
+        r = restore_timer(set, m, now_ms, w, x);
+    for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
+        r = ext_sent_reserve(x);
+        if (r < 0)
+            break;
+        struct sent *s = &x->sends[x->n_sends++];
+        s->time_ms = wire_get_signed(w);
+        s->trigger = wire_get_u64(w);
+        s->campaign = wire_get_u64(w);
+        s->channel = wire_get_u32(w);
+        s->counts = wire_get_u8(w) != 0;
+    }
+    for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
+        int campaign = campaign_by_hash(set, wire_get_u64(w));
+        int64_t time_ms = wire_get_signed(w);
+        if (campaign >= 0)
+            r = ext_mark_set(x, (uint16_t)campaign, time_ms);
+    }
+    uint64_t n_views = wire_get_varint(w);
+    if (n_views > VIEWS_MAX)
+        return -EBADMSG;
+    for (; n_views && r == 0; n_views--) {
+        r = ext_grow((void **)&x->views, x->n_views, sizeof *x->views);
+        if (r < 0)
+            break;
+        struct viewed *v = &x->views[x->n_views++];
+        v->time_s = wire_get_u32(w);
+        v->item = wire_get_u32(w);
+        v->category = wire_get_u32(w);
+    }
+    if (version >= EXT_VERSION && r == 0)
+        r = restore_answers(set, w, x);
+    return r ? r : w->bad || w->p != w->end ? -EBADMSG : 0;
+}
+
+int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,
+                        const void *p, size_t n, size_t *ret_n) {
+    autofree(policy_user_free) struct user_ext *x = NULL;
+    struct user probe = {0};
+    size_t used = 1;
+    if (n == 0)
+        return -EBADMSG;
+    uint8_t version = *(const uint8_t *)p;
+    if (version != NO_EXT) {
+        struct wire w;
+        int r = version < EXT_VERSION_FIRST || version > EXT_VERSION
+                    ? -EBADMSG
+                    : block_open(p, n, version, &w, &used);
+        if (r < 0)
+            return r;
+        x = ext_get(&probe);
+        if (!x)
+            return -ENOMEM;
+        r = restore_payload(set, m, u->prof.last_ms, version, &w, x);
+        if (r < 0)
+            return r;
+    }
+    policy_user_free(u->ext);
+    u->ext = TAKE(x);
+    ext_drop_if_empty(u);
+    u->due_ms = next_due(set, NULL, u);
+    *ret_n = used;
+    return 0;
+}
