@@ -13,8 +13,7 @@ enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000, MONEY_MAX 
 
 /* ---- other keys ------------------------------------------------------------------ */
 
-static bool read_label(struct yaml_walk *w, const yaml_node_t *v, const char *what,
-                       struct str *ret) {
+bool value_label(struct yaml_walk *w, const yaml_node_t *v, const char *what, struct str *ret) {
     static const char allowed[] =
         "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     const char *text = walk_need_text(w, v, what);
@@ -30,11 +29,11 @@ static bool read_label(struct yaml_walk *w, const yaml_node_t *v, const char *wh
 }
 
 static void read_id(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    read_label(w, v, "a name", &draft_spec(draft)->id);
+    value_label(w, v, "a name", &draft_spec(draft)->id);
 }
 
 static void read_channel(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    read_label(w, v, "a channel's name", &draft_spec(draft)->channel);
+    value_label(w, v, "a channel's name", &draft_spec(draft)->channel);
 }
 
 static void read_priority(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
@@ -88,6 +87,7 @@ struct file {
     struct draft *draft;
     size_t n_drafts, n_read;
     const yaml_node_t *channel_cap[POLICY_CHANNELS_MAX];
+    struct pool_file pool[POOLS_MAX];
 };
 
 static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file) {
@@ -105,7 +105,7 @@ static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file)
     walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->defaults);
 }
 
-/* Defaults are read before anything else, wherever they stand. */
+/* What campaigns refer to is read before them, wherever it stands. */
 static void pass_over(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     (void)w;
     (void)v;
@@ -137,10 +137,15 @@ static void read_unsubscribe(struct yaml_walk *w, const yaml_node_t *v, void *re
     value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->unsubscribe);
 }
 
+static void read_shipping(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
+    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->shipping);
+}
+
 static void read_reward(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     static const struct walk_key keys[] = {{"margin_percent", read_margin_percent, false},
                                            {"annoyance", read_annoyance, false},
-                                           {"unsubscribe", read_unsubscribe, false}};
+                                           {"unsubscribe", read_unsubscribe, false},
+                                           {"shipping", read_shipping, false}};
     walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->spec.reward);
 }
 
@@ -161,7 +166,7 @@ static void read_channel_caps(struct yaml_walk *w, const yaml_node_t *v, void *f
             return;
         }
         struct str name;
-        if (!read_label(w, key, "a channel's name", &name))
+        if (!value_label(w, key, "a channel's name", &name))
             continue;
         size_t mark = walk_enter(w, name.p);
         ((struct file *)file)->channel_cap[s->n_channel_caps] = key;
@@ -186,7 +191,9 @@ static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file
         {"priority", read_priority, false},
         {"trigger", read_trigger, true},
         {"audience", read_audience, false},
-        {"offer", read_offer, true},
+        {"offer", read_offer, !walk_find(w, v, "offers")},
+        {"offers", read_offers, false},
+        {"group", read_group, false},
         {"valid_for", read_valid_for, false},
         {"caps", read_campaign_caps, false},
         {"budget", read_budget, false},
@@ -203,6 +210,7 @@ static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file
     const char *name = id ? walk_text(id) : NULL;
     char numbered[32];
     *d = f->defaults;
+    d->file = &f->spec;
     d->node = id ? id : v;
     snprintf(numbered, sizeof numbered, "%zu", number);
     size_t mark = walk_enter(w, name && *name && strlen(name) <= ID_MAX ? name : numbered);
@@ -294,11 +302,48 @@ static int compile(struct yaml_walk *w, struct file *f, struct policy_set **ret)
     return r;
 }
 
-int campaign_text_check(const struct config *cfg, const char *text, size_t n, struct yaml_walk *w,
-                        struct policy_set **ret) {
+/* What others refer to. */
+static void read_first(struct yaml_walk *w, const yaml_node_t *root, const char *folder,
+                       struct file *f) {
+    const yaml_node_t *defaults = walk_find(w, root, "defaults"),
+                      *groups = walk_find(w, root, "groups"), *pools = walk_find(w, root, "pools");
+    size_t mark = walk_enter(w, "defaults");
+    if (defaults)
+        read_defaults(w, defaults, f);
+    walk_leave(w, mark);
+    mark = walk_enter(w, "groups");
+    if (groups)
+        read_groups(w, groups, &f->spec);
+    walk_leave(w, mark);
+    mark = walk_enter(w, "pools");
+    if (pools && folder)
+        read_pools(w, pools, folder, &f->spec, f->pool);
+    else if (pools)
+        walk_fault(w, pools, "can be used in a file only");
+    walk_leave(w, mark);
+}
+
+static void file_free(struct file *f) {
+    for (size_t i = 0; i < f->n_read; i++) {
+        for (size_t k = 0; k < OFFERS_MAX; k++)
+            free(f->draft[i].json[k]);
+        free(f->draft[i].audience);
+        free(f->draft[i].condition);
+    }
+    free(f->draft);
+    for (size_t i = 0; i < POOLS_MAX; i++) {
+        free(f->pool[i].text);
+        free(f->pool[i].code);
+    }
+}
+
+/* `folder`: where the files are that it names; NULL: it may name none. */
+static int check(const struct config *cfg, const char *folder, const char *text, size_t n,
+                 struct yaml_walk *w, struct policy_set **ret) {
     static const struct walk_key keys[] = {
         {"defaults", pass_over, false},      {"holdout", read_holdout, false},
         {"caps", read_caps, false},          {"reward", read_reward, false},
+        {"groups", pass_over, false},        {"pools", pass_over, false},
         {"campaigns", read_campaigns, true},
     };
     struct file f = {
@@ -314,13 +359,8 @@ int campaign_text_check(const struct config *cfg, const char *text, size_t n, st
     };
     int r = 0;
     if (walk_load(w, text, n)) {
-        const yaml_node_t *root = yaml_document_get_root_node(&w->doc),
-                          *defaults = walk_find(w, root, "defaults");
-        if (defaults) {
-            size_t mark = walk_enter(w, "defaults");
-            read_defaults(w, defaults, &f);
-            walk_leave(w, mark);
-        }
+        const yaml_node_t *root = yaml_document_get_root_node(&w->doc);
+        read_first(w, root, folder, &f);
         walk_map(w, root, keys, ARRAY_LEN(keys), &f);
         check_channels(w, &f);
     } else if (w->loaded) {
@@ -331,14 +371,14 @@ int campaign_text_check(const struct config *cfg, const char *text, size_t n, st
                    cfg->policy_timezone);
     if (!w->n_faults && !w->no_memory)
         r = compile(w, &f, ret);
-    for (size_t i = 0; i < f.n_read; i++) {
-        free(f.draft[i].offer);
-        free(f.draft[i].audience);
-        free(f.draft[i].condition);
-    }
-    free(f.draft);
+    file_free(&f);
     walk_sort(w);
     return w->no_memory ? -ENOMEM : w->n_faults ? -EINVAL : r;
+}
+
+int campaign_text_check(const struct config *cfg, const char *text, size_t n, struct yaml_walk *w,
+                        struct policy_set **ret) {
+    return check(cfg, NULL, text, n, w, ret);
 }
 
 int campaign_file_check(const struct config *cfg, const char *path, struct yaml_walk *w,
@@ -351,7 +391,11 @@ int campaign_file_check(const struct config *cfg, const char *path, struct yaml_
     size_t n = text ? fread(text, 1, FILE_BYTES_MAX + 1, file) : 0;
     int r = !text ? -ENOMEM : ferror(file) ? -EIO : n > FILE_BYTES_MAX ? -EFBIG : 0;
     fclose(file);
-    return r ? r : campaign_text_check(cfg, text, n, w, ret);
+    const char *slash = strrchr(path, '/');
+    autofree(free) char *folder = slash ? strndup(path, (size_t)(slash - path)) : strdup(".");
+    if (r == 0 && !folder)
+        r = -ENOMEM;
+    return r ? r : check(cfg, folder, text, n, w, ret);
 }
 
 void campaign_faults_print(const char *name, const struct yaml_walk *w) {

@@ -12,8 +12,8 @@ int campaign_file_load(const struct config *cfg, struct policy_set **ret);
 int campaign_text_load(const struct config *cfg, const char *name, const char *text, size_t n,
                        struct policy_set **ret);
 
-/* The same with the faults left to the caller, by line, in w->fault; free with walk_free whatever
- * is returned. */
+/* The same, where a text cannot name other files, with the faults left to the caller, by line, in
+ * w->fault; free with walk_free whatever is returned. */
 int campaign_file_check(const struct config *cfg, const char *path, struct yaml_walk *w,
                         struct policy_set **ret);
 int campaign_text_check(const struct config *cfg, const char *text, size_t n, struct yaml_walk *w,

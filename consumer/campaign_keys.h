@@ -9,8 +9,9 @@
 struct draft {
     const struct config *cfg;
     struct campaign_spec spec;
-    char *offer;          /* owned: the JSON */
-    struct str *audience; /* owned array */
+    const struct policy_spec *file; /* groups and pools, read before any campaign */
+    char *json[OFFERS_MAX];         /* owned: the offers' JSON */
+    struct str *audience;           /* owned array */
     const yaml_node_t *node, *ends_node;
     const yaml_node_t **condition; /* owned, beside audience */
 };
@@ -21,10 +22,23 @@ static inline struct campaign_spec *draft_spec(void *draft) {
 
 /* campaign_values.c */
 void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft);
-void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 /* Conditions on the context need a trigger that is an event. */
 void check_audience(struct yaml_walk *w, const struct draft *d);
+
+/* campaign_offers.c */
+struct pool_file { /* owned */
+    char *text;
+    struct str *code;
+    size_t n;
+};
+void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_offers(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_group(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_groups(struct yaml_walk *w, const yaml_node_t *v, void *policy_spec);
+/* Files are looked for in `folder`; files[POOLS_MAX] keeps what spec->pool points into. */
+void read_pools(struct yaml_walk *w, const yaml_node_t *v, const char *folder,
+                struct policy_spec *spec, struct pool_file *files);
 
 /* campaign_limits.c */
 void read_campaign_caps(struct yaml_walk *w, const yaml_node_t *v, void *draft);
@@ -39,5 +53,7 @@ bool value_span(struct yaml_walk *w, const yaml_node_t *v, int64_t *ret_ms);
 bool value_number(struct yaml_walk *w, const yaml_node_t *v, double min, double max, double *ret);
 bool value_integer(struct yaml_walk *w, const yaml_node_t *v, int64_t min, int64_t max,
                    int64_t *ret);
+/* A name of letters, digits, `-`, `_` and `.`. */
+bool value_label(struct yaml_walk *w, const yaml_node_t *v, const char *what, struct str *ret);
 bool value_none(const yaml_node_t *v); /* the word `none` */
 bool value_bool(struct yaml_walk *w, const yaml_node_t *v, bool *ret);

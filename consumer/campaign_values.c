@@ -1,5 +1,4 @@
-/* A campaign's trigger, audience and offer. */
-#include <jansson.h>
+/* A campaign's trigger and audience. */
 #include <math.h>
 #include <stdio.h>
 
@@ -7,7 +6,7 @@
 #include "consumer/options_table.h"
 #include "consumer/parse.h"
 
-enum { OFFER_DEPTH = 8, OFFER_VALUES = 1000, AUDIENCE_MAX = 32 };
+enum { AUDIENCE_MAX = 32 };
 
 /* ---- values ---------------------------------------------------------------- */
 
@@ -293,103 +292,4 @@ void check_audience(struct yaml_walk *w, const struct draft *d) {
         condition_free(&c);
     }
     walk_leave(w, mark);
-}
-
-/* ---- offer ----------------------------------------------------------------- */
-
-/* Aliases may multiply and loop: `left` bounds the values, `depth` the levels. */
-static json_t *to_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left);
-
-static json_t *scalar_json(struct yaml_walk *w, const yaml_node_t *v) {
-    const char *text = walk_text(v);
-    double x;
-    if (!text) {
-        walk_fault(w, v, "holds a NUL byte");
-        return NULL;
-    }
-    if (v->data.scalar.style == YAML_PLAIN_SCALAR_STYLE) {
-        if (!*text || !strcmp(text, "null") || !strcmp(text, "~"))
-            return json_null();
-        if (!strcmp(text, "true") || !strcmp(text, "false"))
-            return json_boolean(*text == 't');
-        /* 007 and +1 are labels, not numbers */
-        bool label = text[0] == '+' || (text[0] == '0' && text[1] >= '0' && text[1] <= '9');
-        if (!label && parse_number(str_of(text), &x))
-            return x == floor(x) && fabs(x) < 9e15 ? json_integer((json_int_t)x) : json_real(x);
-    }
-    return json_string(text);
-}
-
-static json_t *map_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left) {
-    json_t *map = json_object();
-    for (yaml_node_pair_t *p = v->data.mapping.pairs.start; map && p < v->data.mapping.pairs.top;
-         p++) {
-        const char *key = walk_text(walk_node(w, p->key));
-        if (!key) {
-            walk_fault(w, v, "a key must be a plain word");
-            continue;
-        }
-        json_t *value = to_json(w, walk_node(w, p->value), depth + 1, left);
-        if (value && json_object_set_new(map, key, value) < 0)
-            w->no_memory = true;
-    }
-    return map;
-}
-
-static json_t *to_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left) {
-    if (!*left)
-        return NULL; /* said already */
-    if (!--*left) {
-        walk_fault(w, v, "holds more than %d values", OFFER_VALUES);
-        return NULL;
-    }
-    if (v->type == YAML_SCALAR_NODE)
-        return scalar_json(w, v);
-    if (depth > OFFER_DEPTH) {
-        walk_fault(w, v, "is nested deeper than %d levels", OFFER_DEPTH);
-        return NULL;
-    }
-    if (v->type == YAML_MAPPING_NODE)
-        return map_json(w, v, depth, left);
-    json_t *list = json_array();
-    for (yaml_node_item_t *i = v->data.sequence.items.start; list && i < v->data.sequence.items.top;
-         i++) {
-        json_t *value = to_json(w, walk_node(w, *i), depth + 1, left);
-        if (value && json_array_append_new(list, value) < 0)
-            w->no_memory = true;
-    }
-    return list;
-}
-
-void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
-    struct draft *d = draft;
-    if (v->type != YAML_MAPPING_NODE) {
-        walk_fault(w, v, "must be a group of keys, such as {kind: coupon, discount_percent: 10}");
-        return;
-    }
-    const yaml_node_t *kind = walk_find(w, v, "kind"),
-                      *percent = walk_find(w, v, "discount_percent"),
-                      *amount = walk_find(w, v, "discount_amount");
-    double discount = 0, off = 0;
-    if (!kind || !walk_text(kind) || !*walk_text(kind))
-        walk_fault(w, v, "needs a kind, such as coupon or message");
-    size_t mark = walk_enter(w, "discount_percent");
-    if (percent)
-        value_number(w, percent, 0, 100, &discount);
-    walk_leave(w, mark);
-    mark = walk_enter(w, "discount_amount");
-    if (amount)
-        value_number(w, amount, 0, 1e9, &off);
-    walk_leave(w, mark);
-    d->spec.discount = discount > 0 || off > 0;
-    d->spec.percent = discount;
-    d->spec.amount = off;
-    size_t left = OFFER_VALUES;
-    json_t *offer = to_json(w, v, 0, &left);
-    d->offer = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
-    if (!d->offer)
-        w->no_memory |= w->n_faults == 0;
-    else
-        d->spec.offer = str_of(d->offer);
-    json_decref(offer);
 }

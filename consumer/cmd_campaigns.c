@@ -23,7 +23,11 @@ static json_t *campaign_json(const struct policy_set *set, size_t i) {
     json_object_set_new(j, "channel", text_json(c->channel));
     json_object_set_new(j, "priority", json_integer(c->priority));
     json_object_set_new(j, "trigger", json_string(trigger_kind_name(c->trigger.kind)));
-    json_object_set_new(j, "offer", json_loadb(c->offer.p, c->offer.n, 0, NULL));
+    json_t *offers = json_array();
+    for (size_t k = 0; k < c->n_offers; k++)
+        json_array_append_new(offers, json_loadb(c->offer[k].json.p, c->offer[k].json.n, 0, NULL));
+    json_object_set_new(j, "offers", offers);
+    json_object_set_new(j, "group", text_json(c->group));
     json_object_set_new(j, "valid_for_ms", json_integer(c->valid_ms));
     json_object_set_new(j, "budget_per_day",
                         c->budget == UINT32_MAX ? json_null() : json_integer(c->budget));

@@ -253,6 +253,8 @@ static void avro_trigger(struct buf *out, const struct trigger_record *t, bool d
         wire_put_bool(out, t->sent);
         wire_put_bytes(out, str_of(t->reason));
     }
+    wire_put_maybe(out, t->variant);
+    wire_put_maybe(out, t->code);
 }
 
 static void avro_dead_letter(struct buf *out, const struct dead_letter *d) {

@@ -10,6 +10,7 @@
 struct trigger_record {
     char id[33]; /* trigger id, 32 hex digits: derived, so that readers can de-duplicate */
     struct str user, campaign, channel, offer; /* offer: JSON object, as configured */
+    struct str variant, code;                  /* of the offer; empty: none */
     struct str cause;                          /* event id that set it off */
     struct str item;                           /* empty: none */
     double old_price, new_price;               /* NAN: none */

@@ -184,6 +184,7 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
         r = prepare_topics(e);
     if (r < 0)
         return r;
+    e->world->partitions = e->partitions;
     e->n_workers = (size_t)MIN(usual_workers(c->cfg), e->partitions);
     e->worker = calloc(e->n_workers, sizeof *e->worker);
     if (!e->worker)

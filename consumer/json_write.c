@@ -166,6 +166,8 @@ void json_write_trigger(struct buf *out, const struct trigger_record *t, bool de
         name_bool(out, "sent", t->sent);
         name_text(out, "reason", str_of(t->reason));
     }
+    name_text(out, "variant", t->variant);
+    name_text(out, "code", t->code);
     put(out, "}");
 }
 

@@ -17,6 +17,7 @@ int lane_new(struct world *w, int32_t partition, struct lane **ret) {
         r = policy_shard_new(w->policies, &l->policy);
     if (r < 0)
         return r;
+    policy_shard_place(l->policy, (uint32_t)partition, (uint32_t)w->partitions);
     shard_set_ext_free(l->users, policy_user_free);
     *ret = TAKE(l);
     return 0;

@@ -4,6 +4,7 @@
 
 #include "consumer/clock.h"
 #include "consumer/metrics.h"
+#include "policy/spec.h"
 
 /* Chunks bound how long the model's read lock is held: writers (new items) wait for it. */
 enum {
@@ -194,20 +195,23 @@ static int emit_outcomes(struct worker *w) {
             .o = o,
         };
         print_trigger(rec.id, o->trigger_hash);
+        policy_learn(set, o);
         if (w->sink->outcome)
             r = w->sink->outcome(w->sink->ctx, &rec);
     }
-    w->decisions.n_o = 0;
     return r;
 }
 
 static int emit_decision(struct worker *w, const struct decision *d, const struct list *list) {
     const struct policy_set *set = w->world->policies;
+    const struct offer_spec *o = &policy_campaign_spec(set, d->campaign)->offer[d->offer];
     struct trigger_record t = {
         .user = d->user->id,
         .campaign = policy_campaign_id(set, d->campaign),
         .channel = policy_campaign_channel(set, d->campaign),
-        .offer = policy_campaign_offer(set, d->campaign),
+        .offer = policy_campaign_offer(set, d->campaign, d->offer),
+        .variant = o->name,
+        .code = str_of(d->code),
         .old_price = d->old_price,
         .new_price = d->new_price,
         .time_ms = d->time_ms,
@@ -225,9 +229,13 @@ static int emit_decision(struct worker *w, const struct decision *d, const struc
         model_item_view(w->world->model, d->item, &v);
         t.item = v.id;
     }
-    for (uint32_t k = 0; list && k < list->n && t.n_items < TRIGGER_ITEMS; k++) {
+    size_t want = o->items ? o->items : TRIGGER_ITEMS;
+    uint32_t refused =
+        ITEM_RESTRICTED | ITEM_ADULT | ITEM_SENSITIVE | (o->discount ? ITEM_NO_DISCOUNT : 0);
+    for (uint32_t k = 0; list && k < list->n && t.n_items < want; k++) {
         model_item_view(w->world->model, list->e[k].item, &v);
-        t.items[t.n_items++] = v.id;
+        if (!(v.flags & refused) && (!o->category.n || str_eq(o->category, v.category)))
+            t.items[t.n_items++] = v.id;
     }
     return w->sink->decision ? w->sink->decision(w->sink->ctx, d, &t) : 0;
 }
@@ -250,7 +258,6 @@ static int emit_decisions(struct worker *w) {
             r = emit_decision(w, &d[i], d[i].send ? &w->lists[k++] : NULL);
         model_unlock(w);
     }
-    w->decisions.n = 0;
     return r;
 }
 
@@ -433,7 +440,10 @@ static int finish(struct worker *w, int64_t wall_ms) {
     if (w->n_similar)
         write_similar(w);
     int r = w->decisions.n_o ? emit_outcomes(w) : 0;
-    return r == 0 && w->decisions.n ? emit_decisions(w) : r;
+    if (r == 0 && w->decisions.n)
+        r = emit_decisions(w);
+    policy_decisions_reset(&w->decisions);
+    return r;
 }
 
 int worker_step(struct worker *w, struct input *in, size_t n, int64_t wall_ms) {

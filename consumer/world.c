@@ -54,6 +54,7 @@ int world_new(const struct config *cfg, struct policy_set *policies, uint64_t ha
     }
     w->cfg = cfg;
     w->policies = policies;
+    w->partitions = 1;
     pthread_rwlockattr_t attr;
     pthread_rwlockattr_init(&attr);
     pthread_rwlockattr_setkind_np(&attr, PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);

@@ -20,8 +20,9 @@ struct world {
     pthread_rwlock_t model_lock;
     struct policy_set *policies;
     struct wishes *wishes;
-    uint64_t learned; /* events learned by all workers (relaxed); paces maintenance */
-    int64_t now_ms;   /* about the newest event time (relaxed); for trends */
+    int32_t partitions; /* of the clickstream; 1 until told */
+    uint64_t learned;   /* events learned by all workers (relaxed); paces maintenance */
+    int64_t now_ms;     /* about the newest event time (relaxed); for trends */
 
     pthread_mutex_t drop_lock;
     struct price_drop *drops; /* a ring of the newest; `n_drops` counts all since the start */

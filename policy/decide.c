@@ -1,7 +1,7 @@
 /* Guards, choice, and what is remembered of it. */
-#include <math.h>
 #include <xxhash.h>
 
+#include "policy/features.h"
 #include "policy/internal.h"
 
 int64_t user_clock(const struct user *u, int64_t now_ms) {
@@ -16,111 +16,6 @@ static void trigger_id(const struct policy_set *set, const struct user *u, struc
     XXH128_hash_t h = XXH3_128bits_withSeed(parts, sizeof parts, set->trigger_seed);
     cand->trigger_hash[0] = h.high64;
     cand->trigger_hash[1] = h.low64;
-}
-
-bool audience_holds(const struct policy_context *c, const struct campaign *k, const struct event *e,
-                    int64_t now_ms, bool context_only) {
-    for (size_t i = 0; i < k->n_audience; i++)
-        if ((!context_only || k->audience[i].kind == CONDITION_CONTEXT) &&
-            !condition_holds(&k->audience[i], c->model, c->user, e, now_ms))
-            return false;
-    return true;
-}
-
-static bool consents(const struct policy_context *c, uint16_t channel) {
-    uint32_t bit = 1u << channel;
-    if (feedback_denies(c->user, c->set->channel[channel].hash, c->consent.said_ms))
-        return false;
-    if (c->consent.known && c->consent.denied & bit)
-        return false;
-    if (c->consent.known && c->consent.granted & bit)
-        return true;
-    return c->set->consent_granted;
-}
-
-static bool item_is_touchy(const struct policy_context *c, const struct campaign *k,
-                           uint32_t item) {
-    struct item_view v;
-    if (item >= model_items(c->model))
-        return false;
-    model_item_view(c->model, item, &v);
-    uint32_t refused = ITEM_RESTRICTED | ITEM_ADULT | ITEM_SENSITIVE;
-    return v.flags & (k->spec.discount ? refused | ITEM_NO_DISCOUNT : refused);
-}
-
-enum scope { SCOPE_USER, SCOPE_CHANNEL, SCOPE_CAMPAIGN };
-
-/* Whether one more send at `now_ms` would exceed a cap: sends less than the window ago. */
-static bool capped(const struct user_ext *x, const struct caps *caps, enum scope scope,
-                   const struct campaign *k, int64_t now_ms) {
-    for (size_t i = 0; i < caps->n; i++) {
-        uint32_t n = 0;
-        for (size_t j = 0; j < x->n_sends; j++) {
-            const struct sent *s = &x->sends[j];
-            n += s->counts && now_ms - s->time_ms < caps->cap[i].per_ms &&
-                 (scope == SCOPE_USER || (scope == SCOPE_CHANNEL ? s->channel == k->channel_hash
-                                                                 : s->campaign == k->hash));
-        }
-        if (n >= caps->cap[i].n)
-            return true;
-    }
-    return false;
-}
-
-static bool may_reenter(const struct user_ext *x, const struct campaign *k, int64_t now_ms) {
-    if (k->spec.reentry == REENTRY_ALWAYS)
-        return true;
-    for (size_t j = 0; j < x->n_sends; j++)
-        if (x->sends[j].campaign == k->hash &&
-            (k->spec.reentry == REENTRY_NEVER || now_ms - x->sends[j].time_ms < k->spec.reentry_ms))
-            return false;
-    return true;
-}
-
-static enum policy_reason guard_caps(const struct policy_context *c, const struct campaign *k,
-                                     int64_t now_ms) {
-    const struct user_ext *x = c->user->ext;
-    if (!x || !x->n_sends)
-        return PR_SENT;
-    if (!k->spec.transactional) {
-        if (capped(x, &c->set->user_caps, SCOPE_USER, k, now_ms))
-            return PR_CAP_USER;
-        if (capped(x, &c->set->channel[k->channel].caps, SCOPE_CHANNEL, k, now_ms))
-            return PR_CAP_CHANNEL;
-        if (capped(x, &k->spec.caps, SCOPE_CAMPAIGN, k, now_ms))
-            return PR_CAP_CAMPAIGN;
-    }
-    return may_reenter(x, k, now_ms) ? PR_SENT : PR_CAP_CAMPAIGN;
-}
-
-static const struct tz_rules *zone_of(const struct policy_context *c) {
-    return c->consent.tz ? c->consent.tz : c->set->tz;
-}
-
-/* The order is policy.h's, the audience has been asked already. */
-static enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
-                                const struct candidate *cand) {
-    const struct policy_set *set = c->set;
-    const struct campaign *k = &set->c[cand->campaign];
-    if (profile_value(&c->user->prof, PF_BOT, now_ms) > 0)
-        return PR_BOT;
-    if (c->paused_all || k->spec.paused ||
-        (c->paused_campaigns && c->paused_campaigns[cand->campaign]))
-        return PR_PAUSED;
-    if (now_ms < k->start_ms || now_ms >= k->end_ms || now_ms - cand->since_ms > k->spec.valid_ms)
-        return PR_EXPIRED;
-    if (!consents(c, k->channel))
-        return PR_NO_CONSENT;
-    if (item_is_touchy(c, k, cand->item))
-        return PR_SENSITIVE;
-    if (hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
-        return PR_HOLDOUT;
-    enum policy_reason r = guard_caps(c, k, now_ms);
-    if (r != PR_SENT)
-        return r;
-    if (!k->spec.transactional && quiet_at(&k->spec.quiet, zone_of(c), now_ms))
-        return k->spec.quiet.drop ? PR_QUIET : PR_POSTPONED;
-    return shard_budget_left(c->shard, cand->campaign, now_ms) ? PR_SENT : PR_BUDGET;
 }
 
 static bool already_sent(const struct user *u, const struct candidate *cand) {
@@ -148,6 +43,7 @@ static struct decision *record(const struct policy_context *c, int64_t now_ms,
     struct decision *d = &out->d[out->n++];
     *d = (struct decision){
         .campaign = cand->campaign,
+        .offer = cand->offer,
         .reason = reason,
         .send = reason == PR_SENT,
         .trigger_hash = {cand->trigger_hash[0], cand->trigger_hash[1]},
@@ -171,7 +67,7 @@ static int postpone(const struct policy_context *c, int64_t now_ms, const struct
     struct user_ext *x = ext_get(c->user);
     return !x ? -ENOMEM
               : ext_timer_set(x, &(struct timer){
-                                     .due_ms = quiet_end_ms(&k->spec.quiet, zone_of(c), now_ms),
+                                     .due_ms = quiet_end_ms(&k->spec.quiet, guard_zone(c), now_ms),
                                      .since_ms = cand->since_ms,
                                      .cause_hash = cand->cause_hash,
                                      .old_price = cand->old_price,
@@ -182,17 +78,23 @@ static int postpone(const struct policy_context *c, int64_t now_ms, const struct
                                  });
 }
 
-/* Budget and memory first: what goes out is remembered, whatever happens. */
+/* Budget, code and memory first: what goes out is remembered, whatever happens. */
 static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
-                               const struct candidate *cand, double propensity,
+                               const struct candidate *cand, double propensity, float *x_taken,
                                struct decisions *out) {
     const struct campaign *k = &c->set->c[cand->campaign];
+    const struct offer_spec *o = &k->spec.offer[cand->offer];
     struct user_ext *x = ext_get(c->user);
-    if (!x || ext_sent_reserve(x) < 0 || !feedback_reserve(c, now_ms, out))
+    if (!x || ext_sent_reserve(x) < 0 || !feedback_reserve(c, now_ms, out)) {
+        free(x_taken);
         return PR_COUNT;
+    }
     enum policy_reason r = shard_budget_reserve(c->shard, cand->campaign, now_ms);
-    if (r != PR_SENT)
+    if (r != PR_SENT) {
+        free(x_taken);
         return r;
+    }
+    struct str code = o->pool ? shard_code_take(c->shard, o->pool - 1) : o->code;
     ext_sent_add(x, c->set,
                  &(struct sent){
                      .time_ms = now_ms,
@@ -201,45 +103,166 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                      .channel = k->channel_hash,
                      .counts = !k->spec.transactional,
                  });
-    feedback_open(c, now_ms, cand, propensity, false);
+    feedback_open(c, now_ms, cand, propensity, false, x_taken);
     x->clock_ms = MAX(x->clock_ms, now_ms);
-    return record(c, now_ms, cand, PR_SENT, propensity, out) ? PR_SENT : PR_COUNT;
+    struct decision *d = record(c, now_ms, cand, PR_SENT, propensity, out);
+    if (!d)
+        return PR_COUNT;
+    code_print(code, cand->trigger_hash[1], d->code);
+    return PR_SENT;
 }
 
-/* One of those that passed goes out, or none. */
+/* Once per campaign of [from, from + n): its offers lie side by side. */
+static void record_all(const struct policy_context *c, int64_t now_ms, const struct candidate *from,
+                       size_t n, int except, enum policy_reason reason, double propensity,
+                       struct decisions *out) {
+    for (size_t i = 0; i < n; i++)
+        if (from[i].campaign != except && (!i || from[i].campaign != from[i - 1].campaign))
+            record(c, now_ms, &from[i], reason, propensity, out);
+}
+
+static size_t group_of(const struct policy_set *set, const struct candidate *cand) {
+    return set->c[cand->campaign].group;
+}
+
+/* The index of the highest priority, then the first. */
+static size_t foremost(const struct policy_set *set, const struct candidate *cand, size_t n) {
+    size_t best = 0;
+    for (size_t i = 1; i < n; i++)
+        if (set->c[cand[i].campaign].spec.priority > set->c[cand[best].campaign].spec.priority)
+            best = i;
+    return best;
+}
+
+/* Moves the candidates of a group to the front, keeping the order of both; returns how many. */
+static size_t partition(const struct policy_set *set, size_t group, struct candidate *cand,
+                        size_t n) {
+    struct candidate others[POLICY_PAIRS_MAX];
+    size_t mine = 0, rest = 0;
+    for (size_t i = 0; i < n; i++)
+        if (group_of(set, &cand[i]) == group)
+            cand[mine++] = cand[i];
+        else
+            others[rest++] = cand[i];
+    memcpy(cand + mine, others, rest * sizeof *cand);
+    return mine;
+}
+
+static void take_campaign_out(struct candidate *cand, size_t *n, uint16_t campaign) {
+    size_t kept = 0;
+    for (size_t i = 0; i < *n; i++)
+        if (cand[i].campaign != campaign)
+            cand[kept++] = cand[i];
+    *n = kept;
+}
+
+/* What one group's policy wants of its first `n` candidates. *ret_x: the features of the choice,
+ * owned by the caller, NULL if the policy has none. False: memory is out. */
+static bool ask(const struct policy_context *c, int64_t now_ms, const struct group *g,
+                const struct candidate *cand, size_t n, struct choice *ret, float **ret_x) {
+    bool acts = g->spec.mode == MODE_ONLINE;
+    struct arms arms = {.n = n, .cand = cand};
+    *ret_x = NULL;
+    *ret = (struct choice){-1, 1};
+    if (!g->kind->features) {
+        (acts ? g->kind : &policy_rules)
+            ->decide(g->self, c, now_ms, cand[0].trigger_hash[0], &arms, ret);
+        return true;
+    }
+    autofree(free) float *x = malloc((FEATURES_SHARED + n * FEATURES_OWN) * sizeof *x);
+    float *own = x + FEATURES_SHARED;
+    if (!x)
+        return false;
+    features_shared(c, now_ms, x);
+    for (size_t i = 0; i < n; i++)
+        features_own(c, now_ms, &cand[i], own + i * FEATURES_OWN);
+    arms.shared = x;
+    arms.own = own;
+    (acts ? g->kind : &policy_rules)
+        ->decide(g->self, c, now_ms, cand[0].trigger_hash[0], &arms, ret);
+    if (ret->index > 0)
+        memcpy(own, own + (size_t)ret->index * FEATURES_OWN, FEATURES_OWN * sizeof *own);
+    if (ret->index < 0)
+        memset(own, 0, FEATURES_OWN * sizeof *own);
+    *ret_x = TAKE(x);
+    return true;
+}
+
+/* That nothing was sent has an outcome too, if a policy that is to be judged chose it. */
+static bool open_nothing(const struct policy_context *c, int64_t now_ms,
+                         const struct candidate *cand, double propensity, float *x_taken,
+                         struct decisions *out) {
+    if (!ext_get(c->user) || !feedback_reserve(c, now_ms, out)) {
+        free(x_taken);
+        return false;
+    }
+    feedback_open(c, now_ms, cand, propensity, true, x_taken);
+    return true;
+}
+
+/* One of those that passed goes out, or none: the groups are asked in the order of their foremost
+ * candidates until one wants to send. */
 static void choose(const struct policy_context *c, int64_t now_ms, struct candidate *cand, size_t n,
                    struct decisions *out) {
-    while (n) {
-        struct choice choice = {-1, 1};
-        c->set->kind->decide(c->set->kind_self, c, now_ms, cand, n, &choice);
-        enum policy_reason others = PR_NOT_BEST;
-        if (choice.index < 0 || (size_t)choice.index >= n) {
-            others = PR_POLICY;
-            choice.index = -1;
-        } else {
-            enum policy_reason r = send(c, now_ms, &cand[choice.index], choice.propensity, out);
-            if (r == PR_COUNT) {
-                out->failed = true;
-                return;
-            }
-            if (r == PR_BUDGET) { /* another thread spent the last of it just now */
-                record(c, now_ms, &cand[choice.index], PR_BUDGET, 1, out);
-                n--;
-                memmove(cand + choice.index, cand + choice.index + 1,
-                        (n - (size_t)choice.index) * sizeof *cand);
-                continue;
-            }
+    const struct policy_set *set = c->set;
+    while (n && !out->failed) {
+        size_t g = group_of(set, &cand[foremost(set, cand, n)]);
+        size_t mine = partition(set, g, cand, n);
+        struct choice choice;
+        float *x;
+        if (!ask(c, now_ms, &set->group[g], cand, mine, &choice, &x)) {
+            out->failed = true;
+            return;
         }
-        for (size_t i = 0; i < n; i++)
-            if ((int)i != choice.index)
-                record(c, now_ms, &cand[i], others, choice.propensity, out);
-        return;
+        if (choice.index < 0 || (size_t)choice.index >= mine) {
+            record_all(c, now_ms, cand, mine, -1, PR_POLICY, choice.propensity, out);
+            if (set->group[g].kind == &policy_rules ||
+                !open_nothing(c, now_ms, cand, choice.propensity, TAKE(x), out))
+                out->failed |= set->group[g].kind != &policy_rules;
+            n -= mine;
+            memmove(cand, cand + mine, n * sizeof *cand);
+            continue;
+        }
+        struct candidate chosen = cand[choice.index];
+        switch (send(c, now_ms, &chosen, choice.propensity, TAKE(x), out)) {
+        case PR_SENT:
+            record_all(c, now_ms, cand, n, chosen.campaign, PR_NOT_BEST, choice.propensity, out);
+            return;
+        case PR_BUDGET: /* another thread spent the last of it just now */
+            record(c, now_ms, &chosen, PR_BUDGET, 1, out);
+            take_campaign_out(cand, &n, chosen.campaign);
+            break;
+        default:
+            out->failed = true;
+        }
     }
+}
+
+/* The offers that a campaign may make now; if there is none, that is its decision. */
+static size_t offers_of(const struct policy_context *c, int64_t now_ms,
+                        const struct candidate *cand, struct candidate *ret, size_t room,
+                        struct decisions *out) {
+    const struct campaign *k = &c->set->c[cand->campaign];
+    enum policy_reason first = PR_SENT;
+    size_t n = 0;
+    for (size_t i = 0; i < k->spec.n_offers && n < room; i++) {
+        ret[n] = *cand;
+        ret[n].offer = (uint8_t)i;
+        enum policy_reason r = guard_offer(c, &ret[n]);
+        if (r == PR_SENT)
+            n++;
+        else if (first == PR_SENT)
+            first = r;
+    }
+    if (!n)
+        record(c, now_ms, cand, first, 1, out);
+    return n;
 }
 
 void decide(const struct policy_context *c, const struct event *e, int64_t now_ms,
             struct candidate *cand, size_t n, struct decisions *out) {
-    size_t eligible = 0;
+    struct candidate pair[POLICY_PAIRS_MAX];
+    size_t n_pairs = 0;
     for (size_t i = 0; i < n; i++) {
         if (!audience_holds(c, &c->set->c[cand[i].campaign], e, now_ms, false)) {
             shard_count(c->shard, cand[i].campaign, PR_AUDIENCE);
@@ -257,7 +280,8 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
             }
         }
         if (r == PR_SENT) {
-            cand[eligible++] = cand[i];
+            n_pairs +=
+                offers_of(c, now_ms, &cand[i], pair + n_pairs, POLICY_PAIRS_MAX - n_pairs, out);
             continue;
         }
         if (r == PR_POSTPONED && postpone(c, now_ms, &cand[i]) < 0) {
@@ -266,19 +290,35 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
         }
         record(c, now_ms, &cand[i], r, 1, out);
     }
-    choose(c, now_ms, cand, eligible, out);
+    choose(c, now_ms, pair, n_pairs, out);
 }
 
-static void rules_decide(void *self, const struct policy_context *c, int64_t now_ms,
-                         const struct candidate *cand, size_t n, struct choice *ret) {
+static void rules_decide(void *self, const struct policy_context *c, int64_t now_ms, uint64_t seed,
+                         const struct arms *arms, struct choice *ret) {
     (void)self;
     (void)now_ms;
-    size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (c->set->c[cand[i].campaign].spec.priority >
-            c->set->c[cand[best].campaign].spec.priority)
-            best = i;
-    *ret = (struct choice){(int)best, 1};
+    (void)seed;
+    *ret = (struct choice){(int)foremost(c->set, arms->cand, arms->n), 1};
 }
 
-const struct policy_kind policy_rules = {"rules", rules_decide};
+const struct policy_kind policy_rules = {.name = "rules", .decide = rules_decide};
+
+static void random_decide(void *self, const struct policy_context *c, int64_t now_ms, uint64_t seed,
+                          const struct arms *arms, struct choice *ret) {
+    struct rng r;
+    (void)self;
+    (void)c;
+    (void)now_ms;
+    rng_seed(&r, seed);
+    *ret =
+        (struct choice){(int)rng_below(&r, (uint32_t)arms->n + 1) - 1, 1 / ((double)arms->n + 1)};
+}
+
+const struct policy_kind policy_random = {
+    .name = "random", .features = true, .decide = random_decide};
+
+void policy_learn(const struct policy_set *s, const struct outcome *o) {
+    const struct group *g = &s->group[s->c[o->campaign].group];
+    if (g->kind->learn && g->spec.mode != MODE_LOG_ONLY)
+        g->kind->learn(g->self, o);
+}

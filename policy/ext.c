@@ -1,4 +1,5 @@
 /* A user's part: timers, sends, marks and views; nothing at all for most users. */
+#include "policy/features.h"
 #include "policy/internal.h"
 
 int ext_grow(void **array, size_t n, size_t width) {
@@ -48,6 +49,8 @@ void policy_user_free(void *ext) {
     free(x->sends);
     free(x->marks);
     free(x->views);
+    for (size_t i = 0; i < x->n_pending; i++)
+        free(x->pending[i].x);
     free(x->pending);
     free(x->denials);
     free(x);
@@ -63,13 +66,16 @@ void ext_drop_if_empty(struct user *u) {
 
 size_t policy_user_bytes(const struct user *u) {
     const struct user_ext *x = u->ext;
+    size_t features = 0;
+    for (size_t i = 0; x && i < x->n_pending; i++)
+        features += x->pending[i].x ? FEATURES_BYTES : 0;
     return !x ? 0
               : sizeof *x + capacity(x->n_timers) * sizeof *x->timers +
                     capacity(x->n_sends) * sizeof *x->sends +
                     capacity(x->n_marks) * sizeof *x->marks +
                     capacity(x->n_views) * sizeof *x->views +
                     capacity(x->n_pending) * sizeof *x->pending +
-                    capacity(x->n_denials) * sizeof *x->denials;
+                    capacity(x->n_denials) * sizeof *x->denials + features;
 }
 
 void ext_timer_remove(struct user_ext *x, size_t i) {

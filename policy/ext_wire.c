@@ -2,6 +2,7 @@
 #include <math.h>
 
 #include "model/block.h"
+#include "policy/features.h"
 #include "policy/internal.h"
 
 /* Version 1 had no windows and no denials; it is still read. */
@@ -27,6 +28,11 @@ static void encode_timer(const struct policy_set *set, const struct model *m, co
     wire_put_str(out, item.id);
 }
 
+/* Offers are known again by their name, or what they say. */
+static uint64_t offer_hash(const struct offer_spec *o) {
+    return hash_str(o->name.n ? o->name : o->json, 0);
+}
+
 static void encode_answers(const struct policy_set *set, const struct user_ext *x,
                            struct buf *out) {
     wire_put_varint(out, x->n_pending);
@@ -39,6 +45,10 @@ static void encode_answers(const struct policy_set *set, const struct user_ext *
         wire_put_signed(out, p->until_ms);
         wire_put_f32(out, p->propensity);
         wire_put_u8(out, p->flags);
+        wire_put_u64(out, offer_hash(&set->c[p->campaign].spec.offer[p->offer]));
+        wire_put_u8(out, p->x ? FEATURES_VERSION : 0);
+        if (p->x)
+            wire_put(out, p->x, FEATURES_BYTES);
         wire_put_f32(out, p->survey);
         wire_put_f64(out, p->paid);
         wire_put_f64(out, p->given_back);
@@ -124,6 +134,27 @@ static int restore_timer(const struct policy_set *set, struct model *m, int64_t 
     return ext_timer_set(x, &t);
 }
 
+/* The offer that is like it; the first, if there is none any more. */
+static uint8_t offer_by_hash(const struct campaign *k, uint64_t hash) {
+    for (size_t i = 0; i < k->spec.n_offers; i++)
+        if (offer_hash(&k->spec.offer[i]) == hash)
+            return (uint8_t)i;
+    return 0;
+}
+
+static int restore_features(struct wire *w, float **ret) {
+    uint8_t version = wire_get_u8(w);
+    if (!version || w->bad)
+        return 0;
+    if (version != FEATURES_VERSION || (size_t)(w->end - w->p) < FEATURES_BYTES)
+        return -EBADMSG;
+    *ret = malloc(FEATURES_BYTES);
+    if (!*ret)
+        return -ENOMEM;
+    wire_get(w, *ret, FEATURES_BYTES);
+    return 0;
+}
+
 static int restore_answers(const struct policy_set *set, struct wire *w, struct user_ext *x) {
     int r = 0;
     for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
@@ -135,6 +166,13 @@ static int restore_answers(const struct policy_set *set, struct wire *w, struct 
         p.until_ms = wire_get_signed(w);
         p.propensity = wire_get_f32(w);
         p.flags = wire_get_u8(w);
+        uint64_t offer = wire_get_u64(w);
+        autofree(free) float *features = NULL;
+        r = restore_features(w, &features);
+        if (r < 0)
+            return r;
+        if (campaign >= 0)
+            p.offer = offer_by_hash(&set->c[campaign], offer);
         p.survey = wire_get_f32(w);
         p.paid = wire_get_f64(w);
         p.given_back = wire_get_f64(w);
@@ -148,8 +186,10 @@ static int restore_answers(const struct policy_set *set, struct wire *w, struct 
         if (x->n_pending == PENDING_MAX)
             return -EBADMSG;
         r = ext_pending_reserve(x);
-        if (r == 0)
+        if (r == 0) {
+            p.x = TAKE(features);
             x->pending[x->n_pending++] = p;
+        }
     }
     for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
         uint32_t channel = wire_get_u32(w);

@@ -175,14 +175,14 @@ int64_t feedback_due(const struct user_ext *x) {
 
 /* What the discount took off the price, once the coupon was redeemed: the sum that the till said,
  * or else by the offer's depth; and the price as it was without it. */
-static double discount_of(const struct campaign *k, const struct pending *p) {
+static double discount_of(const struct policy_context *c, const struct pending *p) {
+    const struct offer_spec *o = &c->set->c[p->campaign].spec.offer[p->offer];
     if (!(p->flags & PENDING_REDEEMED) || !p->purchases)
         return 0;
     if (p->off > 0)
         return p->off;
-    return k->spec.percent > 0 && k->spec.percent < 100
-               ? p->paid * k->spec.percent / (100 - k->spec.percent)
-               : k->spec.amount;
+    return o->percent > 0 && o->percent < 100 ? p->paid * o->percent / (100 - o->percent)
+                                              : o->amount;
 }
 
 static struct outcome weigh(const struct policy_context *c, const struct pending *p,
@@ -192,6 +192,7 @@ static struct outcome weigh(const struct policy_context *c, const struct pending
     bool nothing = p->flags & PENDING_NOTHING;
     struct outcome o = {
         .campaign = p->campaign,
+        .offer = p->offer,
         .trigger_hash = {p->trigger[0], p->trigger[1]},
         .sent_ms = p->sent_ms,
         .closed_ms = MIN(p->until_ms, now_ms),
@@ -205,12 +206,14 @@ static struct outcome weigh(const struct policy_context *c, const struct pending
         .purchases = p->purchases,
         .value = p->paid - p->given_back,
         .survey = p->survey,
-        .discount = discount_of(k, p),
+        .discount = discount_of(c, p),
         .contact_cost = nothing ? 0 : k->spec.contact_cost,
         .user = c->user,
     };
     /* The margin as it would be at the full price: the discount is booked by itself. */
     o.margin = p->paid > 0 ? p->margin * (1 + o.discount / p->paid) : p->margin;
+    if (!nothing && o.purchases && k->spec.offer[p->offer].free_shipping)
+        o.discount += w->shipping;
     if (!nothing && !o.opened && !o.purchases)
         o.annoyance = w->annoyance;
     if (o.unsubscribed)
@@ -232,7 +235,8 @@ static void close_window(const struct policy_context *c, size_t i, int64_t now_m
         out->o = o;
         out->cap_o = cap;
     }
-    out->o[out->n_o++] = weigh(c, &x->pending[i], now_ms);
+    out->o[out->n_o] = weigh(c, &x->pending[i], now_ms);
+    out->o[out->n_o++].x = TAKE(x->pending[i].x);
     ext_pending_remove(x, i);
 }
 
@@ -253,7 +257,7 @@ bool feedback_reserve(const struct policy_context *c, int64_t now_ms, struct dec
 }
 
 void feedback_open(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
-                   double propensity, bool nothing) {
+                   double propensity, bool nothing, float *x_taken) {
     const struct campaign *k = &c->set->c[cand->campaign];
     struct user_ext *x = c->user->ext;
     x->pending[x->n_pending++] = (struct pending){
@@ -262,12 +266,21 @@ void feedback_open(const struct policy_context *c, int64_t now_ms, const struct 
         .until_ms = now_ms + (k->spec.window_ms ? k->spec.window_ms : k->spec.valid_ms),
         .propensity = (float)propensity,
         .survey = NAN,
+        .x = x_taken,
         .campaign = cand->campaign,
+        .offer = nothing ? 0 : cand->offer,
         .flags = nothing ? PENDING_NOTHING : 0,
     };
 }
 
+void policy_decisions_reset(struct decisions *out) {
+    for (size_t i = 0; i < out->n_o; i++)
+        free(out->o[i].x);
+    out->n = out->n_o = 0;
+}
+
 void policy_decisions_free(struct decisions *out) {
+    policy_decisions_reset(out);
     free(out->d);
     free(out->o);
     *out = (struct decisions){0};

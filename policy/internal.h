@@ -15,9 +15,28 @@ struct campaign {
     size_t n_audience;
     int64_t start_ms, end_ms; /* decided within [start, end) */
     int64_t keep_ms;          /* how long a send matters to its caps and re-entry */
-    uint32_t category_hash;   /* of the trigger's category */
+    uint16_t group;
+    uint32_t category_hash; /* of the trigger's category */
     bool has_budget;
 };
+
+struct group {
+    struct group_spec spec;
+    const struct policy_kind *kind;
+    void *self;
+};
+
+struct pool {
+    uint64_t hash; /* of its name */
+    uint32_t n;
+    uint32_t *at; /* where code i begins in the text; it ends where the next begins */
+    char *text;
+};
+
+/* Copies the codes. 0, -E2BIG or -ENOMEM; pool_free in either case. */
+int pool_new(const struct pool_spec *spec, struct pool *ret);
+void pool_free(struct pool *p);
+struct str pool_code(const struct pool *p, uint32_t i);
 
 struct channel {
     struct str name;
@@ -48,8 +67,9 @@ struct policy_set {
     bool views_all;       /* to one of them, views of every category do */
     uint16_t *index_memory;
     char *text_memory;
-    const struct policy_kind *kind;
-    void *kind_self;
+    size_t n_groups, n_pools;
+    struct group group[GROUPS_MAX + 1]; /* 0: of campaigns without a group */
+    struct pool pool[POOLS_MAX];
     struct ledger *ledger; /* the one part that changes: totals of daily budgets */
 };
 
@@ -74,6 +94,10 @@ int64_t shard_since_ms(const struct policy_shard *s, size_t campaign);
 bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms);
 /* PR_SENT, PR_BUDGET or PR_COUNT (out of memory). */
 enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign, int64_t now_ms);
+/* Codes of a pool go to partitions in turn: the k-th of this one is number partition + k · total,
+ * so that no two ever give the same. */
+bool shard_code_left(const struct policy_shard *s, size_t pool);
+struct str shard_code_take(struct policy_shard *s, size_t pool); /* while one is left */
 void shard_count(struct policy_shard *s, size_t campaign, enum policy_reason r);
 
 /* ---- a user's state ---------------------------------------------------------- */
@@ -118,10 +142,11 @@ struct pending {
     uint64_t trigger[2];
     int64_t sent_ms, until_ms;            /* answers count in [sent, until) */
     double paid, given_back, margin, off; /* margin of what was paid; off: said when redeemed */
+    float *x;                             /* features of the choice, owned; NULL: none */
     float propensity, survey;             /* survey NAN: none */
     uint32_t bought[BOUGHT_MAX];          /* hashes of the newest items; 0: none */
     uint16_t campaign, purchases;
-    uint8_t flags;
+    uint8_t offer, flags;
 };
 
 /* Somebody does not want to hear from us: over a channel (hash of its name) or at all (0). */
@@ -176,15 +201,25 @@ int64_t feedback_due(const struct user_ext *x);
 void feedback_close_due(const struct policy_context *c, int64_t now_ms, struct decisions *out);
 /* Room for one more window, if need be by closing the oldest one. False: memory is out. */
 bool feedback_reserve(const struct policy_context *c, int64_t now_ms, struct decisions *out);
-/* Opens a window in the room that was reserved. `nothing`: nothing is sent. */
+/* Opens a window in the room that was reserved. `nothing`: nothing is sent. x_taken: features of
+ * the choice, moves in; may be NULL. */
 void feedback_open(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
-                   double propensity, bool nothing);
+                   double propensity, bool nothing, float *x_taken);
 /* Whether the user unsubscribed from the channel after `said_ms`. */
 bool feedback_denies(const struct user *u, uint32_t channel, int64_t said_ms);
 
 /* ---- deciding ----------------------------------------------------------------- */
 int64_t user_clock(const struct user *u, int64_t now_ms); /* now, or the newest time reached */
 int64_t next_due(const struct policy_set *set, const struct policy_shard *s, const struct user *u);
+/* Why a campaign may not be sent now; PR_SENT: it may. The audience is asked apart. */
+enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
+                         const struct candidate *cand);
+/* The same of one of its offers. */
+enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand);
+const struct tz_rules *guard_zone(const struct policy_context *c); /* the user's, or the default */
+/* A coupon code by its template: {hash} becomes ten characters of `hash` that nobody misreads
+ * (Crockford's base 32). Longer ones are cut. */
+void code_print(struct str template, uint64_t hash, char ret[CODE_MAX]);
 /* Guards, choice, budget, memory and record for what was set off at one moment. `e` is
  * the event, NULL for timers and price drops. Fills in trigger ids. */
 void decide(const struct policy_context *c, const struct event *e, int64_t now_ms,

@@ -6,6 +6,7 @@
 /* What counts, for all campaigns; money in the shop's currency. Zeros: only what is known. */
 struct reward_spec {
     double margin;      /* share of the price where the catalogue does not say, 0..1 */
+    double shipping;    /* of free shipping, where something was bought */
     double annoyance;   /* of a message that nobody answered */
     double unsubscribe; /* what it costs that somebody does not want to hear from us again */
 };
@@ -31,4 +32,6 @@ struct outcome {
     double survey; /* the last score in the window; NAN: none */
     double margin, discount, contact_cost, annoyance, reward;
     struct user *user;
+    uint8_t offer;
+    float *x; /* float[FEATURES_SHARED + FEATURES_OWN] when it was decided, owned; NULL: none */
 };

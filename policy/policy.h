@@ -15,17 +15,19 @@
  * Guards, in this order; the first that refuses is the reason:
  *   audience → bot → paused → expired → consent → sensitive → hold-out
  *   → caps (user, channel, campaign and re-entry) → quiet hours → budget
- * then the policy (struct policy_kind) chooses one among those left. Audience misses
- * are only counted (there are too many to log). Transactional campaigns skip caps and
- * quiet hours, and their sends use up nobody's cap; all other guards hold for them.
- * A postponed trigger meets all guards again when it fires, except conditions on the
- * context of the event that set it off: those were met then.
+ *   → for each of its offers: sensitive (discounts) → codes left
+ * then the policy of the campaign's group (struct policy_kind) chooses one among those left.
+ * Audience misses are only counted (there are too many to log). Transactional campaigns skip caps
+ * and quiet hours, and their sends use up nobody's cap; all other guards hold for them. A postponed
+ * trigger meets all guards again when it fires, except conditions on the context of the event that
+ * set it off: those were met then.
  */
 #pragma once
 
 #include "policy/outcome.h"
 
-enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, POLICY_ITEMS_MAX = 20 };
+enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, OFFERS_MAX = 16 };
+enum { POLICY_PAIRS_MAX = 1024 /* of campaign and offer */, CODE_MAX = 64 };
 
 /* Why a campaign that was triggered did or did not reach the user. One code per
  * decision: the first guard that refused. Names are what people read in Redis,
@@ -46,7 +48,8 @@ enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, POLICY_ITEMS_MAX = 
     X(BUDGET, "budget", "the campaign's budget for the day is spent")                              \
     X(NOT_BEST, "not-best", "another campaign with a higher priority answered at the same moment") \
     X(EXPIRED, "expired", "outside the campaign's validity, or waited too long")                   \
-    X(POLICY, "policy", "the policy chose to send nothing")
+    X(POLICY, "policy", "the policy chose to send nothing")                                        \
+    X(NO_CODE, "no-code", "the pool of coupon codes is used up")
 
 enum policy_reason {
 #define X(sym, name, help) PR_##sym,
@@ -79,6 +82,7 @@ struct policy_shard;
 /* One trigger or suppression, to be logged and (if sent) emitted. */
 struct decision {
     uint16_t campaign; /* index into the set */
+    uint8_t offer;     /* which of the campaign's; 0 where it did not come to that */
     enum policy_reason reason;
     bool send;                /* reason == PR_SENT */
     uint64_t trigger_hash[2]; /* trigger id: 128 bits (XXH3) of (salt, user id, campaign id,
@@ -89,6 +93,7 @@ struct decision {
     double propensity;        /* of the action taken, in (0, 1] */
     uint32_t item; /* the item it is about (abandoned, dropped in price, viewed), ROW_NONE: none */
     double old_price, new_price; /* price drops; NAN otherwise */
+    char code[CODE_MAX];         /* coupon code that goes with it; empty: none */
     uint64_t cause_hash; /* hash_str(id of the event that set it off, 0); for price drops and
                           * lapses, of the timer's identity */
     struct user *user;
@@ -102,6 +107,7 @@ struct decisions {
     size_t n_o, cap_o;
     bool failed;
 };
+void policy_decisions_reset(struct decisions *out); /* empty again, memory kept */
 void policy_decisions_free(struct decisions *out);
 
 /* Counts a worker publishes. */
@@ -147,8 +153,11 @@ bool policy_wants_price_drops(const struct policy_set *s);
 /* The part of each daily budget this process may spend: owned partitions over all of
  * them, rounded down (1 of 1 until told). Kept by the caller. Thread: any. */
 void policy_set_budget_share(struct policy_set *s, uint32_t owned, uint32_t total);
-/* The set outlives the shard and the users. */
+/* The set outlives the shard and the users. It is partition 0 of 1 until told. */
 int policy_shard_new(const struct policy_set *set, struct policy_shard **ret);
+/* Which partition of how many, before anything is decided or restored: coupon codes are
+ * allotted by it. */
+void policy_shard_place(struct policy_shard *s, uint32_t partition, uint32_t total);
 void policy_shard_free(struct policy_shard *s);
 DEFINE_CLEANUP(struct policy_shard, policy_shard_free)
 void policy_user_free(void *ext);               /* for shard_set_ext_free */
@@ -173,8 +182,9 @@ size_t policy_campaigns(const struct policy_set *s);
 struct str policy_campaign_id(const struct policy_set *s, size_t i);
 int policy_campaign_find(const struct policy_set *s, struct str id); /* index or -1 */
 struct str policy_campaign_channel(const struct policy_set *s, size_t i);
-struct str policy_campaign_offer(const struct policy_set *s,
-                                 size_t i); /* the offer as one JSON object, as configured */
+/* One of a campaign's offers as a JSON object, as configured. */
+struct str policy_campaign_offer(const struct policy_set *s, size_t i, size_t offer);
+size_t policy_groups(const struct policy_set *s); /* group 0 is that of campaigns without one */
 size_t policy_channels(const struct policy_set *s);
 struct str policy_channel_name(const struct policy_set *s, size_t i);
 int policy_channel_find(const struct policy_set *s, struct str name); /* index or -1 */
@@ -186,13 +196,24 @@ const struct policy_counts *
 policy_shard_counts(const struct policy_shard *s); /* since the shard was made */
 
 /* ---- choosing ------------------------------------------------------------- */
-/* A campaign that passed every guard and now competes for the user. */
+/* An offer of a campaign that passed every guard and now competes for the user. */
 struct candidate {
     uint16_t campaign;
+    uint8_t offer;
     uint32_t item;               /* ROW_NONE: none */
     double old_price, new_price; /* NAN: none */
     uint64_t cause_hash, trigger_hash[2];
     int64_t since_ms; /* when it was set off */
+};
+
+/* What a policy chooses among, besides nothing: offers of one group's campaigns, the campaigns in
+ * file order and each one's offers in theirs. Features (policy/features.h) only for kinds that
+ * ask for them. */
+struct arms {
+    size_t n; /* at least 1 */
+    const struct candidate *cand;
+    const float *shared; /* float[FEATURES_SHARED]: the user and the moment */
+    const float *own;    /* float[n][FEATURES_OWN]: the offer */
 };
 
 struct choice {
@@ -200,15 +221,27 @@ struct choice {
     double propensity; /* probability of this very action, in (0, 1] */
 };
 
-/* What decides. `decide` gets at least one candidate, in file order, must be a pure
- * function of its arguments and `self` at that moment, and may be called again with
- * one candidate less when the chosen one's budget was spent by another thread. */
+/* What decides for a group. One `self` may serve several threads at once: what it changes is its
+ * own to guard. */
 struct policy_kind {
     const char *name;
-    void (*decide)(void *self, const struct policy_context *c, int64_t now_ms,
-                   const struct candidate *cand, size_t n, struct choice *ret);
+    bool features; /* wants them, and outcomes carry those of what was chosen */
+    /* A pure function of its arguments and `self` at that moment; randomness comes from
+     * `seed`, which is another for each moment and user and the same when it is decided again.
+     * May be called again with fewer arms when the chosen one's budget was spent by another
+     * thread. */
+    void (*decide)(void *self, const struct policy_context *c, int64_t now_ms, uint64_t seed,
+                   const struct arms *arms, struct choice *ret);
+    /* What became of a choice (NULL: learns nothing). Called by whoever takes the outcomes, once
+     * for each one of the group whose mode is online or apprentice. */
+    void (*learn)(void *self, const struct outcome *o);
 };
-/* The highest priority, then file order; propensity 1. What a set starts with. */
+/* The highest priority, then file order; propensity 1. What every group starts with. */
 extern const struct policy_kind policy_rules;
-/* Before any event is decided. `self` is borrowed. */
-void policy_set_use(struct policy_set *s, const struct policy_kind *kind, void *self);
+/* Every arm and nothing alike. */
+extern const struct policy_kind policy_random;
+/* Gives a group its policy, before any event is decided. `self` is borrowed. In modes other than
+ * online the rules act all the same. */
+void policy_set_use(struct policy_set *s, size_t group, const struct policy_kind *kind, void *self);
+/* Hands outcomes to the policies that learn from them. */
+void policy_learn(const struct policy_set *s, const struct outcome *o);

@@ -6,6 +6,12 @@ static const char *const reason_names[PR_COUNT] = {
 #undef X
 };
 
+static const char *const method_names[METHOD_COUNT] = {
+#define X(sym, name, help) name,
+    POLICY_METHODS(X)
+#undef X
+};
+
 static const char *const trigger_names[TRIGGER_COUNT] = {
 #define X(sym, name, help) name,
     TRIGGER_KINDS(X)
@@ -20,6 +26,10 @@ const char *trigger_kind_name(enum trigger_kind k) {
     return (unsigned)k < TRIGGER_COUNT ? trigger_names[k] : "unknown";
 }
 
+const char *policy_method_name(enum policy_method m) {
+    return (unsigned)m < METHOD_COUNT ? method_names[m] : "unknown";
+}
+
 void policy_set_free(struct policy_set *s) {
     if (!s)
         return;
@@ -28,6 +38,8 @@ void policy_set_free(struct policy_set *s) {
             condition_free(&s->c[i].audience[j]);
         free(s->c[i].audience);
     }
+    for (size_t i = 0; i < s->n_pools; i++)
+        pool_free(&s->pool[i]);
     free(s->c);
     free(s->index_memory);
     free(s->text_memory);
@@ -71,10 +83,14 @@ static bool trigger_valid(const struct trigger_spec *t) {
     return false;
 }
 
-static bool spec_valid(const struct campaign_spec *c) {
-    return c->id.n && c->channel.n && c->valid_ms > 0 && c->window_ms >= 0 &&
-           caps_valid(&c->caps) && trigger_valid(&c->trigger) && c->quiet.from_min < 1440 &&
-           c->quiet.to_min < 1440 && (!c->quiet.on || c->quiet.from_min != c->quiet.to_min) &&
+static bool spec_valid(const struct campaign_spec *c, size_t n_pools) {
+    for (size_t i = 0; i < c->n_offers && i < OFFERS_MAX; i++)
+        if (c->offer[i].pool > n_pools || c->offer[i].percent < 0 || c->offer[i].amount < 0)
+            return false;
+    return c->n_offers && c->n_offers <= OFFERS_MAX && c->id.n && c->channel.n && c->valid_ms > 0 &&
+           c->window_ms >= 0 && caps_valid(&c->caps) && trigger_valid(&c->trigger) &&
+           c->quiet.from_min < 1440 && c->quiet.to_min < 1440 &&
+           (!c->quiet.on || c->quiet.from_min != c->quiet.to_min) &&
            (c->reentry != REENTRY_AFTER || c->reentry_ms > 0);
 }
 
@@ -98,20 +114,86 @@ static int channel_index(struct policy_set *s, struct str name, char **text) {
     return (int)s->n_channels++;
 }
 
+static int group_find(const struct policy_set *s, struct str name) {
+    for (size_t i = 0; i < s->n_groups; i++)
+        if (str_eq(s->group[i].spec.name, name))
+            return (int)i;
+    return -1;
+}
+
+static int compile_groups(struct policy_set *s, const struct policy_spec *spec, char **text) {
+    s->n_groups = 1;
+    s->group[0].kind = &policy_rules;
+    for (size_t i = 0; i < spec->n_groups; i++) {
+        struct group *g = &s->group[s->n_groups];
+        if (!spec->group[i].name.n || spec->group[i].method >= METHOD_COUNT)
+            return -EINVAL;
+        if (group_find(s, spec->group[i].name) >= 0)
+            return -EEXIST;
+        *g = (struct group){.spec = spec->group[i], .kind = &policy_rules};
+        g->spec.name = keep(text, spec->group[i].name);
+        if (g->spec.method == METHOD_RANDOM)
+            g->kind = &policy_random;
+        s->n_groups++;
+    }
+    return 0;
+}
+
+static int compile_pools(struct policy_set *s, const struct policy_spec *spec) {
+    for (size_t i = 0; i < spec->n_pools; i++) {
+        int r = pool_new(&spec->pool[i], &s->pool[s->n_pools++]);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* What the set keeps of the texts. */
+static size_t text_bytes(const struct policy_spec *spec) {
+    size_t bytes = 1;
+    for (size_t i = 0; i < spec->n; i++) {
+        const struct campaign_spec *c = &spec->campaign[i];
+        bytes += c->id.n + c->channel.n + c->trigger.category.n + 3;
+        for (size_t o = 0; o < c->n_offers && o < OFFERS_MAX; o++)
+            bytes += c->offer[o].name.n + c->offer[o].json.n + c->offer[o].code.n +
+                     c->offer[o].category.n + 4;
+    }
+    for (size_t i = 0; i < spec->n_channel_caps; i++)
+        bytes += spec->channel_caps[i].channel.n + 1;
+    for (size_t i = 0; i < spec->n_groups; i++)
+        bytes += spec->group[i].name.n + 1;
+    return bytes;
+}
+
+static size_t count_offers(const struct policy_spec *spec) {
+    size_t n = 0;
+    for (size_t i = 0; i < spec->n; i++)
+        n += spec->campaign[i].n_offers;
+    return n;
+}
+
 static int compile_campaign(struct policy_set *s, const struct campaign_spec *spec, char **text) {
-    if (!spec_valid(spec))
+    int group = group_find(s, spec->group);
+    if (!spec_valid(spec, s->n_pools) || group < 0)
         return -EINVAL;
     if (policy_campaign_find(s, spec->id) >= 0)
         return -EEXIST;
     struct campaign *k = &s->c[s->n];
-    *k = (struct campaign){.spec = *spec, .hash = hash_str(spec->id, 0)};
+    *k = (struct campaign){.spec = *spec, .hash = hash_str(spec->id, 0), .group = (uint16_t)group};
     int ch = channel_index(s, spec->channel, text);
     if (ch < 0)
         return ch;
     k->channel = (uint16_t)ch;
     k->channel_hash = s->channel[ch].hash;
     k->spec.id = keep(text, spec->id);
-    k->spec.offer = keep(text, spec->offer);
+    for (size_t i = 0; i < spec->n_offers; i++) {
+        struct offer_spec *o = &k->spec.offer[i];
+        o->name = keep(text, o->name);
+        o->json = keep(text, o->json);
+        o->code = keep(text, o->code);
+        o->category = keep(text, o->category);
+    }
+    k->spec.group = s->group[group].spec.name;
     k->spec.channel = s->channel[ch].name;
     k->spec.trigger.category = keep(text, spec->trigger.category);
     k->spec.audience = NULL;
@@ -192,10 +274,11 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
     autofree(policy_set_free) struct policy_set *s = calloc(1, sizeof *s);
     if (!s)
         return -ENOMEM;
-    if (spec->n > POLICY_CAMPAIGNS_MAX)
+    if (spec->n > POLICY_CAMPAIGNS_MAX || count_offers(spec) > POLICY_PAIRS_MAX)
         return -E2BIG;
     if (!caps_valid(&spec->user_caps) || spec->holdout > 10000 ||
-        spec->n_channel_caps > POLICY_CHANNELS_MAX)
+        spec->n_channel_caps > POLICY_CHANNELS_MAX || spec->n_groups > GROUPS_MAX ||
+        spec->n_pools > POOLS_MAX)
         return -EINVAL;
     s->tz = spec->tz;
     s->trigger_seed = hash_str(spec->salt, 1);
@@ -205,21 +288,18 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
     s->reward = spec->reward;
     s->user_caps = spec->user_caps;
     s->user_keep_ms = caps_keep_ms(&spec->user_caps);
-    s->kind = &policy_rules;
     int r = ledger_new(&s->ledger);
     if (r < 0)
         return r;
-    size_t bytes = 1;
-    for (size_t i = 0; i < spec->n; i++) {
-        const struct campaign_spec *c = &spec->campaign[i];
-        bytes += c->id.n + c->channel.n + c->offer.n + c->trigger.category.n + 4;
-    }
-    for (size_t i = 0; i < spec->n_channel_caps; i++)
-        bytes += spec->channel_caps[i].channel.n + 1;
-    char *text = s->text_memory = malloc(bytes);
+    char *text = s->text_memory = malloc(text_bytes(spec));
     s->c = calloc(spec->n + 1, sizeof *s->c);
     if (!s->c || !s->text_memory)
         return -ENOMEM;
+    r = compile_groups(s, spec, &text);
+    if (r == 0)
+        r = compile_pools(s, spec);
+    if (r < 0)
+        return r;
     for (size_t i = 0; i < spec->n; i++) {
         r = compile_campaign(s, &spec->campaign[i], &text);
         if (r < 0)
@@ -245,9 +325,14 @@ int policy_set_empty(struct policy_set **ret) {
     return policy_set_new(&(struct policy_spec){0}, ret);
 }
 
-void policy_set_use(struct policy_set *s, const struct policy_kind *kind, void *self) {
-    s->kind = kind;
-    s->kind_self = self;
+void policy_set_use(struct policy_set *s, size_t group, const struct policy_kind *kind,
+                    void *self) {
+    s->group[group].kind = kind;
+    s->group[group].self = self;
+}
+
+size_t policy_groups(const struct policy_set *s) {
+    return s->n_groups;
 }
 
 void policy_set_budget_share(struct policy_set *s, uint32_t owned, uint32_t total) {
@@ -273,8 +358,8 @@ struct str policy_campaign_channel(const struct policy_set *s, size_t i) {
     return s->c[i].spec.channel;
 }
 
-struct str policy_campaign_offer(const struct policy_set *s, size_t i) {
-    return s->c[i].spec.offer;
+struct str policy_campaign_offer(const struct policy_set *s, size_t i, size_t offer) {
+    return s->c[i].spec.offer[offer].json;
 }
 
 const struct campaign_spec *policy_campaign_spec(const struct policy_set *s, size_t i) {

@@ -3,7 +3,10 @@
 #include "policy/internal.h"
 
 /* Days of spending kept per campaign; older days are closed: nothing more goes out. */
-enum { DAYS_KEPT = 8, SHARD_VERSION = 1 };
+enum { DAYS_KEPT = 8 };
+
+/* Version 1 had no coupon codes; it is still read. */
+enum { SHARD_VERSION = 2, SHARD_VERSION_FIRST = 1 };
 
 struct spend {
     struct cell *cell; /* NULL: free slot */
@@ -15,6 +18,8 @@ struct policy_shard {
     const struct policy_set *set;
     struct spend (*spend)[DAYS_KEPT]; /* per campaign */
     int64_t *since_ms;                /* per campaign, TIME_UNSET: not begun */
+    uint32_t partition, total;
+    uint32_t codes[POOLS_MAX]; /* given so far; UINT32_MAX: none may be given any more */
     bool begun, dirty;
     struct policy_counts counts;
 };
@@ -24,6 +29,7 @@ int policy_shard_new(const struct policy_set *set, struct policy_shard **ret) {
     if (!s)
         return -ENOMEM;
     s->set = set;
+    s->total = 1;
     s->spend = calloc(set->n + 1, sizeof *s->spend);
     s->since_ms = calloc(set->n + 1, sizeof *s->since_ms);
     if (!s->spend || !s->since_ms)
@@ -49,6 +55,20 @@ void policy_shard_free(struct policy_shard *s) {
     release(s->set, s->spend);
     free(s->since_ms);
     free(s);
+}
+
+void policy_shard_place(struct policy_shard *s, uint32_t partition, uint32_t total) {
+    s->partition = partition;
+    s->total = total;
+}
+
+bool shard_code_left(const struct policy_shard *s, size_t pool) {
+    return s->partition + (uint64_t)s->codes[pool] * s->total < s->set->pool[pool].n;
+}
+
+struct str shard_code_take(struct policy_shard *s, size_t pool) {
+    s->dirty = true;
+    return pool_code(&s->set->pool[pool], s->partition + s->codes[pool]++ * s->total);
 }
 
 void shard_begin(struct policy_shard *s, int64_t now_ms) {
@@ -148,6 +168,12 @@ int policy_shard_encode(struct policy_shard *s, struct buf *out) {
                 wire_put_signed(out, s->spend[i][d].day);
                 wire_put_varint(out, s->spend[i][d].used);
             }
+    wire_put_varint(out, s->total);
+    wire_put_varint(out, s->set->n_pools);
+    for (size_t i = 0; i < s->set->n_pools; i++) {
+        wire_put_u64(out, s->set->pool[i].hash);
+        wire_put_u32(out, s->codes[i]);
+    }
     int r = block_end(out, at);
     if (r == 0)
         s->dirty = false;
@@ -167,7 +193,7 @@ static uint64_t id_hash(const struct campaign *k) {
 }
 
 /* Reads it through once, so that a damaged record changes nothing. */
-static bool well_formed(struct wire w) {
+static bool well_formed(struct wire w, uint8_t version) {
     for (uint64_t n = wire_get_varint(&w); n && !w.bad; n--) {
         wire_get_u64(&w);
         wire_get_u64(&w);
@@ -177,16 +203,39 @@ static bool well_formed(struct wire w) {
         int64_t day = wire_get_signed(&w);
         w.bad |= wire_get_varint(&w) > UINT32_MAX || day != (int32_t)day;
     }
+    if (version >= SHARD_VERSION) {
+        wire_get_varint(&w);
+        for (uint64_t n = wire_get_varint(&w); n && !w.bad; n--) {
+            wire_get_u64(&w);
+            wire_get_u32(&w);
+        }
+    }
     return !w.bad && w.p == w.end;
+}
+
+/* Which codes went to whom follows from the number of partitions: with another one nobody knows,
+ * and none is given twice by giving none. */
+static void restore_codes(struct policy_shard *s, struct wire *w) {
+    bool same = wire_get_varint(w) == s->total;
+    memset(s->codes, 0, sizeof s->codes);
+    for (uint64_t n = wire_get_varint(w); n; n--) {
+        uint64_t hash = wire_get_u64(w);
+        uint32_t given = wire_get_u32(w);
+        for (size_t i = 0; i < s->set->n_pools; i++)
+            if (s->set->pool[i].hash == hash)
+                s->codes[i] = same || !given ? given : UINT32_MAX;
+    }
 }
 
 int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
     struct wire w;
     size_t used;
-    int r = block_open(p, n, SHARD_VERSION, &w, &used);
-    if (r < 0 || used != n)
+    uint8_t version = n ? *(const uint8_t *)p : 0;
+    if (version < SHARD_VERSION_FIRST || version > SHARD_VERSION ||
+        block_open(p, n, version, &w, &used) < 0 || used != n)
         return -EBADMSG;
-    if (!well_formed(w))
+    int r = 0;
+    if (!well_formed(w, version))
         return -EBADMSG;
     struct spend(*fresh)[DAYS_KEPT] = calloc(s->set->n + 1, sizeof *fresh),
            (*old)[DAYS_KEPT] = s->spend;
@@ -215,6 +264,8 @@ int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
             ledger_add(d->cell, spent);
         }
     }
+    if (version >= SHARD_VERSION)
+        restore_codes(s, &w);
     release(s->set, old); /* last, so that nobody sees the totals dip and spends the difference */
     return r;
 }

@@ -5,7 +5,7 @@
 #include "policy/condition.h"
 #include "policy/zone.h"
 
-enum { CAPS_MAX = 4, VIEWED_TIMES_MAX = 16, CAP_COUNT_MAX = 100 };
+enum { CAPS_MAX = 4, VIEWED_TIMES_MAX = 16, CAP_COUNT_MAX = 100, GROUPS_MAX = 16, POOLS_MAX = 64 };
 
 #define TRIGGER_KINDS(X)                                                                           \
     X(CART_ABANDONED, "cart_abandoned", "something was put into the cart and not bought")          \
@@ -56,14 +56,65 @@ struct caps {
     struct cap cap[CAPS_MAX];
 };
 
+/* One variant of what a campaign sends: a depth of discount, a wording. */
+struct offer_spec {
+    struct str name; /* empty: the only one */
+    struct str json; /* a JSON object, passed on to the sending side */
+    struct str code; /* coupon code; {hash} becomes ten characters of the trigger id. Empty: none */
+    uint32_t pool;   /* index + 1 of the pool that codes are taken from; 0: none */
+    bool discount;   /* lowers a price (not for ITEM_NO_DISCOUNT) */
+    bool free_shipping;
+    double percent, amount; /* by how much, once redeemed; 0: not at all */
+    uint32_t items;         /* of the user's list that go with it; 0: as many as usual */
+    struct str category;    /* that they are of; empty: any */
+};
+
+/* Coupon codes that were made elsewhere; each is given to one message at most. */
+struct pool_spec {
+    struct str name;
+    size_t n;
+    const struct str *code;
+};
+
+#define POLICY_METHODS(X)                                                                          \
+    X(RULES, "rules", "the highest priority, then the first in the file")                          \
+    X(RANDOM, "random", "every offer and nothing alike")                                           \
+    X(EGREEDY, "egreedy", "learned: mostly the best, now and then any")                            \
+    X(LINUCB, "linucb", "learned: the best that it may still turn out to be")                      \
+    X(THOMPSON, "thompson", "learned: as often as it is likely to be the best")                    \
+    X(SQUARECB, "squarecb", "learned: the rarer the further behind the best")                      \
+    X(DQN, "dqn", "learned: what pays in the long run")
+
+enum policy_method {
+#define X(sym, name, help) METHOD_##sym,
+    POLICY_METHODS(X)
+#undef X
+        METHOD_COUNT
+};
+const char *policy_method_name(enum policy_method m);
+
+enum policy_mode {
+    MODE_ONLINE,     /* acts and learns */
+    MODE_APPRENTICE, /* learns from what the rules do */
+    MODE_LOG_ONLY,   /* neither: the rules act, outcomes are only logged */
+};
+
+/* Campaigns among which one policy chooses. */
+struct group_spec {
+    struct str name;
+    enum policy_method method;
+    enum policy_mode mode;
+};
+
 enum reentry { REENTRY_ALWAYS, REENTRY_AFTER, REENTRY_NEVER };
 
 struct campaign_spec {
-    struct str id, channel, offer; /* offer: a JSON object */
-    bool discount;                 /* the offer lowers a price (not for ITEM_NO_DISCOUNT) */
-    double percent, amount;        /* by how much, once redeemed; 0: not at all */
-    double contact_cost;           /* of one message */
-    int64_t window_ms;             /* what is done within it answers the message; 0: valid_ms */
+    struct str id, channel;
+    size_t n_offers; /* at least 1 */
+    struct offer_spec offer[OFFERS_MAX];
+    struct str group;    /* empty: the rules choose */
+    double contact_cost; /* of one message */
+    int64_t window_ms;   /* what is done within it answers the message; 0: valid_ms */
     int32_t priority;
     struct trigger_spec trigger;
     size_t n_audience;
@@ -84,6 +135,10 @@ struct policy_spec {
     bool consent_granted;      /* where a user's consent is not known */
     uint32_t holdout;          /* users of 10000 that get nothing */
     struct reward_spec reward;
+    size_t n_groups;
+    struct group_spec group[GROUPS_MAX];
+    size_t n_pools;
+    struct pool_spec pool[POOLS_MAX];
     struct caps user_caps;
     size_t n_channel_caps;
     struct {
@@ -94,7 +149,7 @@ struct policy_spec {
     const struct campaign_spec *campaign;
 };
 
-/* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns or channels), -EEXIST (two
+/* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns, offers or channels), -EEXIST (two
  * campaigns with one id) or -EINVAL (a condition that does not parse, a number out of
  * its bounds): the caller has checked these and told people about them. */
 int policy_set_new(const struct policy_spec *spec, struct policy_set **ret);

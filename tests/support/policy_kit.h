@@ -37,6 +37,7 @@ struct kit {
 
 struct kit_user {
     struct user u;
+    float emb[8]; /* the user's, behind him */
     char id[40];
     struct consent consent;
 };
@@ -74,7 +75,8 @@ static inline struct campaign_spec *kit_campaign(struct kit *k, const char *id, 
     *c = (struct campaign_spec){
         .id = str_of(id),
         .channel = STR("email"),
-        .offer = STR("{}"),
+        .n_offers = 1,
+        .offer = {{.json = STR("{}")}},
         .trigger = {.kind = TRIGGER_EVENT, .type = type, .min_value = NAN, .max_value = NAN},
         .valid_ms = 2 * DAY,
         .budget = UINT32_MAX,
@@ -175,5 +177,5 @@ static inline size_t kit_count(const struct kit *k, const char *campaign, enum p
 }
 
 static inline void kit_forget(struct kit *k) {
-    k->out.n = k->out.n_o = 0;
+    policy_decisions_reset(&k->out);
 }

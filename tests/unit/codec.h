@@ -128,6 +128,7 @@ static inline struct trigger_record sample_trigger(void) {
         .campaign = STR("abandoned-cart"),
         .channel = STR("email"),
         .offer = STR("{\"percent\": 10,\n \"text\": \"Zurück?\"}"),
+        .code = STR("SPRING-7"),
         .cause = STR("e-1"),
         .item = STR("boot-42"),
         .old_price = 59.9,

@@ -73,15 +73,17 @@ Test(avro_c, reads_our_items_and_control_records) {
     avro_c_assert(builtin_schema(SCHEMA_CONTROL), out.p, out.n, control_json);
 }
 
+#define OFFER_JSON ",\"variant\":null,\"code\":{\"string\":\"SPRING-7\"}"
+
 Test(avro_c, reads_our_triggers_and_decisions) {
     struct trigger_record t = sample_trigger();
     cr_assert_eq(encode_trigger(encoder, &t, &out), 0);
-    avro_c_assert(builtin_schema(SCHEMA_TRIGGER), out.p, out.n, "{" TRIGGER_JSON "}");
+    avro_c_assert(builtin_schema(SCHEMA_TRIGGER), out.p, out.n, "{" TRIGGER_JSON OFFER_JSON "}");
     t.sent = false;
     t.reason = "quiet-hours";
     cr_assert_eq(encode_decision(encoder, &t, &out), 0);
     avro_c_assert(builtin_schema(SCHEMA_DECISION), out.p, out.n,
-                  "{" TRIGGER_JSON ",\"sent\":false,\"reason\":\"quiet-hours\"}");
+                  "{" TRIGGER_JSON ",\"sent\":false,\"reason\":\"quiet-hours\"" OFFER_JSON "}");
 }
 
 Test(avro_c, reads_our_dead_letters) {

@@ -114,10 +114,10 @@ Test(campaign_file, says_what_it_says) {
     cr_assert(c->trigger.times == 3 && c->trigger.within_ms == 90 * 60000 &&
               c->trigger.without_purchase);
     cr_assert_str_eq(
-        policy_campaign_offer(set, 0).p,
+        policy_campaign_offer(set, 0, 0).p,
         "{\"kind\":\"coupon\",\"discount_percent\":12.5,\"code\":\"007\",\"label\":\"007\",\"n\":3,"
         "\"tags\":[\"x\",true,null]}");
-    cr_assert(c->discount && c->valid_ms == 90 * 60000 && c->budget == 10);
+    cr_assert(c->offer[0].discount && c->valid_ms == 90 * 60000 && c->budget == 10);
     cr_assert(c->caps.n == 1 && c->caps.cap[0].n == 2 &&
               c->caps.cap[0].per_ms == 14 * INT64_C(86400000));
     cr_assert(c->start_day == 2 && c->end_day == 31);
@@ -236,14 +236,103 @@ Test(campaign_file, what_counts_is_said_in_money) {
              "  - {id: b, channel: email, trigger: {lapsed: {days: 30}}, contact_cost: 0.5,\n"
              "     offer: {kind: x, discount_percent: 15}}\n");
     const struct campaign_spec *a = policy_campaign_spec(set, 0), *b = policy_campaign_spec(set, 1);
-    cr_assert(a->contact_cost == 0.01 && a->window_ms == 7 * 86400000 && !a->discount);
-    cr_assert(b->contact_cost == 0.5 && b->percent == 15 && b->discount);
+    cr_assert(a->contact_cost == 0.01 && a->window_ms == 7 * 86400000 && !a->offer[0].discount);
+    cr_assert(b->contact_cost == 0.5 && b->offer[0].percent == 15 && b->offer[0].discount);
     policy_set_free(set);
     bad("reward: {margin_percent: 130}\ncampaigns: []\n", 1, "reward.margin_percent",
         "from 0 to 100");
     bad("reward: {anoyance: 1}\ncampaigns: []\n", 1, "reward.anoyance", "annoyance");
     bad(with("window: soon"), 6, "campaigns.a.window", "30m");
     bad(with("contact_cost: -1"), 6, "campaigns.a.contact_cost", "from 0");
+}
+
+Test(campaign_file, offers_have_variants_codes_and_products) {
+    struct policy_set *set =
+        good("groups:\n"
+             "  coupons: {policy: random, mode: apprentice}\n"
+             "campaigns:\n"
+             "  - id: a\n"
+             "    channel: email\n"
+             "    group: coupons\n"
+             "    trigger: {lapsed: {days: 30}}\n"
+             "    offers:\n"
+             "      - {name: ten, kind: coupon, discount_percent: 10, code: 'S-{hash}'}\n"
+             "      - {name: set, kind: bundle, items: {n: 3, category: shoes}}\n"
+             "      - {name: ship, kind: coupon, free_shipping: true, discount_amount: 5}\n");
+    const struct campaign_spec *c = policy_campaign_spec(set, 0);
+    cr_assert(str_eq(c->group, STR("coupons")) && c->n_offers == 3 && policy_groups(set) == 2);
+    cr_assert(str_eq(c->offer[0].name, STR("ten")) && c->offer[0].percent == 10 &&
+              str_eq(c->offer[0].code, STR("S-{hash}")) && c->offer[0].discount);
+    cr_assert(c->offer[1].items == 3 && str_eq(c->offer[1].category, STR("shoes")) &&
+              !c->offer[1].discount);
+    cr_assert(c->offer[2].free_shipping && c->offer[2].amount == 5);
+    cr_assert_str_eq(policy_campaign_offer(set, 0, 1).p,
+                     "{\"name\":\"set\",\"kind\":\"bundle\",\"items\":{\"n\":3,\"category\":"
+                     "\"shoes\"}}");
+    policy_set_free(set);
+    bad(with("offers: [{kind: x}]"), 6, "campaigns.a.offers", "keep one");
+    bad(with("group: coupons"), 6, "campaigns.a.group", "under `groups:`");
+    bad("groups: {a: {policy: linuch}}\ncampaigns: []\n", 1, "groups.a.policy",
+        "did you mean linucb?");
+    bad("groups: {a: {policy: rules, mode: live}}\ncampaigns: []\n", 1, "groups.a.mode",
+        "apprentice");
+    bad("pools: {a: codes.txt}\ncampaigns: []\n", 1, "pools", "in a file only");
+    static const char two[] = "campaigns:\n"
+                              "  - id: a\n"
+                              "    channel: email\n"
+                              "    trigger: {lapsed: {days: 30}}\n"
+                              "    offers:\n"
+                              "      - {kind: coupon}\n"
+                              "      - %s\n";
+    const struct {
+        const char *offer, *key, *what;
+    } faults[] = {
+        {"{kind: coupon}", "campaigns.a.offers.2", "a name of its own"},
+        {"{name: b}", "campaigns.a.offers.2", "needs a kind"},
+        {"{name: b, kind: x, pool: p}", "campaigns.a.offers.2.pool", "under `pools:`"},
+        {"{name: b, kind: x, items: 3}", "campaigns.a.offers.2.items", "like {n: 3"},
+        {"{name: b, kind: x, discount_percent: 120}", "campaigns.a.offers.2.discount_percent",
+         "from 0 to 100"},
+        {"{name: b, kind: x, code: 01234567890123456789012345678901234567890123456789012345}",
+         "campaigns.a.offers.2.code", "longer than"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(faults); i++) {
+        char text[512];
+        snprintf(text, sizeof text, two, faults[i].offer);
+        bad(text, 7, faults[i].key, faults[i].what);
+    }
+}
+
+Test(campaign_file, codes_stand_in_a_file_beside_it_one_a_line) {
+    char folder[] = "/tmp/beckon-codes-XXXXXX", path[64], codes[64];
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/c.yaml", folder);
+    snprintf(codes, sizeof codes, "%s/codes.txt", folder);
+    const char *const contents[] = {"A1\r\nA2\n\nA3", "A1\nA2\nA1\n"};
+    for (int i = 0; i < 2; i++) {
+        FILE *f = fopen(path, "w");
+        fputs("pools: {spring: codes.txt}\n"
+              "campaigns:\n"
+              "  - {id: a, channel: email, trigger: {lapsed: {days: 30}},\n"
+              "     offer: {kind: coupon, pool: spring}}\n",
+              f);
+        fclose(f);
+        f = fopen(codes, "w");
+        fputs(contents[i], f);
+        fclose(f);
+        struct yaml_walk w;
+        struct policy_set *set = NULL;
+        cr_assert_eq(campaign_file_check(&cfg, path, &w, &set), i ? -EINVAL : 0);
+        if (i)
+            cr_assert(w.n_faults == 1 && strstr(w.fault[0].text, "the code A1 twice"));
+        else
+            cr_assert_eq(policy_campaign_spec(set, 0)->offer[0].pool, 1);
+        walk_free(&w);
+        policy_set_free(set);
+    }
+    remove(path);
+    remove(codes);
+    remove(folder);
 }
 
 Test(campaign_file, all_faults_are_found_at_once_in_order_of_lines) {

@@ -162,7 +162,8 @@ Test(encode, a_decision_is_one_line_of_json_with_the_offer_as_an_object) {
                         "\"offer\":{\"percent\":10,\"text\":\"Zurück?\"},\"cause\":\"e-1\","
                         "\"item_id\":\"boot-42\",\"old_price\":59.9,\"time\":1767323045678,"
                         "\"valid_until\":1767409445678,\"propensity\":0.75,"
-                        "\"items\":[\"boot-42\",\"sock-7\"],\"sent\":true,\"reason\":\"sent\"}"));
+                        "\"items\":[\"boot-42\",\"sock-7\"],\"sent\":true,\"reason\":\"sent\","
+                        "\"code\":\"SPRING-7\"}"));
     t.offer = STR("not json");
     cr_assert_eq(encode_trigger(e, &t, &out), 0);
     cr_assert_not_null(memmem(out.p, out.n, "\"offer\":\"not json\"", 18));

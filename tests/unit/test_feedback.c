@@ -41,7 +41,7 @@ static const uint64_t *send(uint8_t type, int64_t at_ms) {
 
 static struct outcome only(void) {
     cr_assert_eq(k->out.n_o, 1, "%zu outcomes", k->out.n_o);
-    k->out.n_o = 0;
+    k->out.n_o = 0; /* no features to free */
     return k->out.o[0];
 }
 
@@ -70,7 +70,7 @@ Test(feedback, no_answer_in_time_is_an_answer) {
 
 Test(feedback, a_coupon_is_weighed_in_money) {
     struct campaign_spec *c = campaign("a", EV_FAVORITE, 0.5);
-    c->percent = 20;
+    c->offer[0].percent = 20;
     kit_start(k);
     send(EV_FAVORITE, MONDAY);
     kit_do(k, &u, EV_CAMPAIGN_OPEN, NULL, MONDAY + HOUR);
@@ -88,7 +88,7 @@ Test(feedback, a_coupon_is_weighed_in_money) {
 }
 
 Test(feedback, the_till_knows_the_discount_better) {
-    campaign("a", EV_FAVORITE, 0)->percent = 20;
+    campaign("a", EV_FAVORITE, 0)->offer[0].percent = 20;
     kit_start(k);
     send(EV_FAVORITE, MONDAY);
     kit_answer(k, &u, EV_PURCHASE, "i1", 80, NULL, MONDAY + HOUR);
@@ -101,7 +101,7 @@ Test(feedback, the_till_knows_the_discount_better) {
 }
 
 Test(feedback, what_is_not_redeemed_costs_no_discount) {
-    campaign("a", EV_FAVORITE, 0)->percent = 20;
+    campaign("a", EV_FAVORITE, 0)->offer[0].percent = 20;
     kit_start(k);
     send(EV_FAVORITE, MONDAY);
     kit_do(k, &u, EV_PURCHASE, "i5", MONDAY + HOUR); /* at its price, 15 */

@@ -166,7 +166,7 @@ Test(guard, consent_is_of_the_channel_and_else_the_default) {
 
 Test(guard, touchy_items_are_no_reason_to_address_somebody) {
     kit_campaign(k, "a", EV_FAVORITE);
-    kit_campaign(k, "coupon", EV_RATING)->discount = true;
+    kit_campaign(k, "coupon", EV_RATING)->offer[0].discount = true;
     kit_start(k);
     const char *const items[] = {"i8", "i9", "i10", "i11"};
     for (int i = 0; i < 4; i++) {
@@ -488,24 +488,24 @@ struct learned {
 };
 
 static void learned_decide(void *self, const struct policy_context *c, int64_t now_ms,
-                           const struct candidate *cand, size_t n, struct choice *ret) {
+                           uint64_t seed, const struct arms *arms, struct choice *ret) {
     struct learned *l = self;
     (void)now_ms;
     cr_assert_eq(c->user, &u.u);
-    cr_assert(cand[0].trigger_hash[0]);
+    cr_assert(arms->cand[0].trigger_hash[0] == seed && !arms->shared);
     l->asked++;
-    l->offered = n;
+    l->offered = arms->n;
     *ret = (struct choice){l->action, 0.25};
 }
 
 Test(guard, another_policy_may_take_the_place_of_the_rules) {
-    static const struct policy_kind learned = {"learned", learned_decide};
+    static const struct policy_kind learned = {.name = "learned", .decide = learned_decide};
     struct learned self = {.action = 0};
     kit_campaign(k, "low", EV_FAVORITE);
     kit_campaign(k, "high", EV_FAVORITE)->priority = 9;
     kit_campaign(k, "paused", EV_FAVORITE)->paused = true;
     kit_start(k);
-    policy_set_use(k->set, &learned, &self);
+    policy_set_use(k->set, 0, &learned, &self);
     kit_do(k, &u, EV_FAVORITE, NULL, MONDAY);
     cr_assert(self.asked == 1 && self.offered == 2 && count("low", PR_SENT) == 1 &&
               count("high", PR_NOT_BEST) == 1);

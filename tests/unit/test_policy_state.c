@@ -35,7 +35,7 @@ static struct kit *busy_kit(void) {
     c->trigger =
         (struct trigger_spec){.kind = TRIGGER_PRICE_DROP, .percent = 10, .within_ms = 5 * DAY};
     c->quiet = nights(false);
-    c->discount = true;
+    c->offer[0].discount = true;
     c = kit_campaign(k, "lapsed", EV_VIEW);
     c->trigger = (struct trigger_spec){.kind = TRIGGER_LAPSED, .days_ms = 3 * DAY};
     c->reentry = REENTRY_AFTER;

@@ -66,9 +66,9 @@ Test(render, each_record_is_one_line_without_what_is_absent) {
 Test(render, an_offer_is_the_object_it_is) {
     struct trigger_record t = sample_trigger();
     cr_assert_eq(encode_trigger(encoder, &t, &out), 0);
-    assert_line("{" TRIGGER "}");
+    assert_line("{" TRIGGER ",\"code\":\"SPRING-7\"}");
     cr_assert_eq(encode_decision(encoder, &t, &out), 0);
-    assert_line("{" TRIGGER ",\"sent\":true,\"reason\":\"sent\"}");
+    assert_line("{" TRIGGER ",\"sent\":true,\"reason\":\"sent\",\"code\":\"SPRING-7\"}");
 }
 
 Test(render, a_dead_letters_payload_is_text_or_base64) {

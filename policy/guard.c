@@ -1,0 +1,114 @@
+/* Who may be addressed at all: the guards, in the order of policy.h. */
+#include <math.h>
+
+#include "policy/internal.h"
+
+bool audience_holds(const struct policy_context *c, const struct campaign *k, const struct event *e,
+                    int64_t now_ms, bool context_only) {
+    for (size_t i = 0; i < k->n_audience; i++)
+        if ((!context_only || k->audience[i].kind == CONDITION_CONTEXT) &&
+            !condition_holds(&k->audience[i], c->model, c->user, e, now_ms))
+            return false;
+    return true;
+}
+
+static bool consents(const struct policy_context *c, uint16_t channel) {
+    uint32_t bit = 1u << channel;
+    if (feedback_denies(c->user, c->set->channel[channel].hash, c->consent.said_ms))
+        return false;
+    if (c->consent.known && c->consent.denied & bit)
+        return false;
+    if (c->consent.known && c->consent.granted & bit)
+        return true;
+    return c->set->consent_granted;
+}
+
+static bool item_has(const struct policy_context *c, uint32_t item, uint32_t flags) {
+    struct item_view v;
+    if (item >= model_items(c->model))
+        return false;
+    model_item_view(c->model, item, &v);
+    return v.flags & flags;
+}
+
+enum scope { SCOPE_USER, SCOPE_CHANNEL, SCOPE_CAMPAIGN };
+
+/* Whether one more send at `now_ms` would exceed a cap: sends less than the window ago. */
+static bool capped(const struct user_ext *x, const struct caps *caps, enum scope scope,
+                   const struct campaign *k, int64_t now_ms) {
+    for (size_t i = 0; i < caps->n; i++) {
+        uint32_t n = 0;
+        for (size_t j = 0; j < x->n_sends; j++) {
+            const struct sent *s = &x->sends[j];
+            n += s->counts && now_ms - s->time_ms < caps->cap[i].per_ms &&
+                 (scope == SCOPE_USER || (scope == SCOPE_CHANNEL ? s->channel == k->channel_hash
+                                                                 : s->campaign == k->hash));
+        }
+        if (n >= caps->cap[i].n)
+            return true;
+    }
+    return false;
+}
+
+static bool may_reenter(const struct user_ext *x, const struct campaign *k, int64_t now_ms) {
+    if (k->spec.reentry == REENTRY_ALWAYS)
+        return true;
+    for (size_t j = 0; j < x->n_sends; j++)
+        if (x->sends[j].campaign == k->hash &&
+            (k->spec.reentry == REENTRY_NEVER || now_ms - x->sends[j].time_ms < k->spec.reentry_ms))
+            return false;
+    return true;
+}
+
+static enum policy_reason guard_caps(const struct policy_context *c, const struct campaign *k,
+                                     int64_t now_ms) {
+    const struct user_ext *x = c->user->ext;
+    if (!x || !x->n_sends)
+        return PR_SENT;
+    if (!k->spec.transactional) {
+        if (capped(x, &c->set->user_caps, SCOPE_USER, k, now_ms))
+            return PR_CAP_USER;
+        if (capped(x, &c->set->channel[k->channel].caps, SCOPE_CHANNEL, k, now_ms))
+            return PR_CAP_CHANNEL;
+        if (capped(x, &k->spec.caps, SCOPE_CAMPAIGN, k, now_ms))
+            return PR_CAP_CAMPAIGN;
+    }
+    return may_reenter(x, k, now_ms) ? PR_SENT : PR_CAP_CAMPAIGN;
+}
+
+const struct tz_rules *guard_zone(const struct policy_context *c) {
+    return c->consent.tz ? c->consent.tz : c->set->tz;
+}
+
+/* The order is policy.h's, the audience has been asked already. */
+enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
+                         const struct candidate *cand) {
+    const struct policy_set *set = c->set;
+    const struct campaign *k = &set->c[cand->campaign];
+    if (profile_value(&c->user->prof, PF_BOT, now_ms) > 0)
+        return PR_BOT;
+    if (c->paused_all || k->spec.paused ||
+        (c->paused_campaigns && c->paused_campaigns[cand->campaign]))
+        return PR_PAUSED;
+    if (now_ms < k->start_ms || now_ms >= k->end_ms || now_ms - cand->since_ms > k->spec.valid_ms)
+        return PR_EXPIRED;
+    if (!consents(c, k->channel))
+        return PR_NO_CONSENT;
+    if (item_has(c, cand->item, ITEM_RESTRICTED | ITEM_ADULT | ITEM_SENSITIVE))
+        return PR_SENSITIVE;
+    if (hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
+        return PR_HOLDOUT;
+    enum policy_reason r = guard_caps(c, k, now_ms);
+    if (r != PR_SENT)
+        return r;
+    if (!k->spec.transactional && quiet_at(&k->spec.quiet, guard_zone(c), now_ms))
+        return k->spec.quiet.drop ? PR_QUIET : PR_POSTPONED;
+    return shard_budget_left(c->shard, cand->campaign, now_ms) ? PR_SENT : PR_BUDGET;
+}
+
+enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand) {
+    const struct offer_spec *o = &c->set->c[cand->campaign].spec.offer[cand->offer];
+    if (o->discount && item_has(c, cand->item, ITEM_NO_DISCOUNT))
+        return PR_SENSITIVE;
+    return o->pool && !shard_code_left(c->shard, o->pool - 1) ? PR_NO_CODE : PR_SENT;
+}
