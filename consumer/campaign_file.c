@@ -1,6 +1,7 @@
 #include "consumer/campaign_file.h"
 
 #include <limits.h>
+#include <math.h>
 #include <stdio.h>
 
 #include "consumer/campaign_keys.h"
@@ -9,7 +10,7 @@
 #include "consumer/parse.h"
 #include "consumer/tz.h"
 
-enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000, MONEY_MAX = 1000000 };
+enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000, BUDGET_SLACK = 20 };
 
 /* ---- other keys ------------------------------------------------------------------ */
 
@@ -80,16 +81,6 @@ static void read_transactional(struct yaml_walk *w, const yaml_node_t *v, void *
 
 /* ---- the file -------------------------------------------------------------------- */
 
-struct file {
-    const struct config *cfg;
-    struct policy_spec spec;
-    struct draft defaults;
-    struct draft *draft;
-    size_t n_drafts, n_read;
-    const yaml_node_t *channel_cap[POLICY_CHANNELS_MAX];
-    struct pool_file pool[POOLS_MAX];
-};
-
 static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     static const struct walk_key keys[] = {
         {"channel", read_channel, false},
@@ -101,6 +92,7 @@ static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file)
         {"reentry", read_reentry, false},
         {"window", read_window, false},
         {"contact_cost", read_contact_cost, false},
+        {"pacing", read_pacing, false},
     };
     walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->defaults);
 }
@@ -121,32 +113,6 @@ static void read_holdout_percent(struct yaml_walk *w, const yaml_node_t *v, void
 static void read_holdout(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     static const struct walk_key keys[] = {{"percent", read_holdout_percent, true}};
     walk_map(w, v, keys, ARRAY_LEN(keys), file);
-}
-
-static void read_margin_percent(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
-    double percent;
-    if (value_number(w, v, 0, 100, &percent))
-        ((struct reward_spec *)reward)->margin = percent / 100;
-}
-
-static void read_annoyance(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
-    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->annoyance);
-}
-
-static void read_unsubscribe(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
-    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->unsubscribe);
-}
-
-static void read_shipping(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
-    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->shipping);
-}
-
-static void read_reward(struct yaml_walk *w, const yaml_node_t *v, void *file) {
-    static const struct walk_key keys[] = {{"margin_percent", read_margin_percent, false},
-                                           {"annoyance", read_annoyance, false},
-                                           {"unsubscribe", read_unsubscribe, false},
-                                           {"shipping", read_shipping, false}};
-    walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->spec.reward);
 }
 
 static void read_user_caps(struct yaml_walk *w, const yaml_node_t *v, void *file) {
@@ -197,6 +163,8 @@ static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file
         {"valid_for", read_valid_for, false},
         {"caps", read_campaign_caps, false},
         {"budget", read_budget, false},
+        {"pacing", read_pacing, false},
+        {"holdout_percent", read_campaign_holdout, false},
         {"starts", read_starts, false},
         {"ends", read_ends, false},
         {"quiet_hours", read_quiet, false},
@@ -341,15 +309,23 @@ static void file_free(struct file *f) {
 static int check(const struct config *cfg, const char *folder, const char *text, size_t n,
                  struct yaml_walk *w, struct policy_set **ret) {
     static const struct walk_key keys[] = {
-        {"defaults", pass_over, false},      {"holdout", read_holdout, false},
-        {"caps", read_caps, false},          {"reward", read_reward, false},
-        {"groups", pass_over, false},        {"pools", pass_over, false},
+        {"defaults", pass_over, false},
+        {"holdout", read_holdout, false},
+        {"caps", read_caps, false},
+        {"reward", read_reward, false},
+        {"protect", read_protect, false},
+        {"approval", read_approval, false},
+        {"budget_slack_percent", read_budget_slack, false},
+        {"groups", pass_over, false},
+        {"pools", pass_over, false},
         {"campaigns", read_campaigns, true},
     };
     struct file f = {
         .cfg = cfg,
         .spec = {.salt = str_of(cfg->policy_salt),
                  .tz = tz_get(str_of(cfg->policy_timezone)),
+                 .approval = {INFINITY, UINT32_MAX},
+                 .budget_slack = BUDGET_SLACK,
                  .consent_granted = cfg->policy_consent_default == CONSENT_GRANTED},
         .defaults = {.cfg = cfg,
                      .spec = {.valid_ms = INT64_C(48) * 3600 * 1000,

@@ -16,6 +16,8 @@ struct draft {
     const yaml_node_t **condition; /* owned, beside audience */
 };
 
+enum { MONEY_MAX = 1000000 };
+
 static inline struct campaign_spec *draft_spec(void *draft) {
     return &((struct draft *)draft)->spec;
 }
@@ -40,7 +42,26 @@ void read_groups(struct yaml_walk *w, const yaml_node_t *v, void *policy_spec);
 void read_pools(struct yaml_walk *w, const yaml_node_t *v, const char *folder,
                 struct policy_spec *spec, struct pool_file *files);
 
+/* A whole file on its way. */
+struct file {
+    const struct config *cfg;
+    struct policy_spec spec;
+    struct draft defaults;
+    struct draft *draft;
+    size_t n_drafts, n_read;
+    const yaml_node_t *channel_cap[POLICY_CHANNELS_MAX];
+    struct pool_file pool[POOLS_MAX];
+};
+
+/* campaign_rules.c */
+void read_reward(struct yaml_walk *w, const yaml_node_t *v, void *file);
+void read_protect(struct yaml_walk *w, const yaml_node_t *v, void *file);
+void read_approval(struct yaml_walk *w, const yaml_node_t *v, void *file);
+void read_budget_slack(struct yaml_walk *w, const yaml_node_t *v, void *file);
+
 /* campaign_limits.c */
+void read_pacing(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_campaign_holdout(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 void read_campaign_caps(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 void read_caps_value(struct yaml_walk *w, const yaml_node_t *v, struct caps *to);
 void read_budget(struct yaml_walk *w, const yaml_node_t *v, void *draft);

@@ -151,3 +151,16 @@ void read_quiet(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
     if (faults == w->n_faults && q->from_min == q->to_min)
         walk_fault(w, v, "from and to are the same; write none for no quiet hours");
 }
+
+void read_campaign_holdout(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    double percent;
+    if (value_number(w, v, 0, 100, &percent))
+        draft_spec(draft)->holdout = (uint32_t)(percent * 100 + 0.5);
+}
+
+void read_pacing(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    const char *text = walk_need_text(w, v, "even or none");
+    if (text && strcmp(text, "even") != 0 && strcmp(text, "none") != 0)
+        walk_fault(w, v, "must be even or none, found %s", text);
+    draft_spec(draft)->even = text && strcmp(text, "even") == 0;
+}

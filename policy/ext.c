@@ -58,7 +58,7 @@ void policy_user_free(void *ext) {
 void ext_drop_if_empty(struct user *u) {
     const struct user_ext *x = u->ext;
     if (x && !x->n_timers && !x->n_sends && !x->n_marks && !x->n_views && !x->n_pending &&
-        !x->n_denials && x->lapse_ms == TIME_UNSET) {
+        !x->n_denials && !x->minor && x->lapse_ms == TIME_UNSET) {
         policy_user_free(u->ext);
         u->ext = NULL;
     }

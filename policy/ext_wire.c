@@ -58,6 +58,7 @@ static void encode_answers(const struct policy_set *set, const struct user_ext *
         for (size_t b = 0; b < BOUGHT_MAX; b++)
             wire_put_u32(out, p->bought[b]);
     }
+    wire_put_u8(out, x->minor);
     wire_put_varint(out, x->n_denials);
     for (size_t i = 0; i < x->n_denials; i++) {
         wire_put_u32(out, x->denials[i].channel);
@@ -191,6 +192,7 @@ static int restore_answers(const struct policy_set *set, struct wire *w, struct 
             x->pending[x->n_pending++] = p;
         }
     }
+    x->minor = wire_get_u8(w) != 0;
     for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
         uint32_t channel = wire_get_u32(w);
         int64_t time_ms = wire_get_signed(w);

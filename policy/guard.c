@@ -31,6 +31,51 @@ static bool item_has(const struct policy_context *c, uint32_t item, uint32_t fla
     return v.flags & flags;
 }
 
+static bool protected_item(const struct policy_context *c, uint32_t item) {
+    struct item_view v;
+    if (item_has(c, item, ITEM_RESTRICTED | ITEM_ADULT | ITEM_SENSITIVE))
+        return true;
+    if (!c->set->protect.n_categories || item >= model_items(c->model))
+        return false;
+    model_item_view(c->model, item, &v);
+    uint32_t hash = (uint32_t)hash_str(v.category, 0);
+    for (size_t i = 0; v.category.n && i < c->set->protect.n_categories; i++)
+        if (c->set->protected_hash[i] == hash)
+            return true;
+    return false;
+}
+
+static bool protected_user(const struct user *u) {
+    const struct user_ext *x = u->ext;
+    return x && x->minor;
+}
+
+int guard_note_age(const struct policy_context *c, const struct event *e) {
+    struct str age = event_ctx_get(e, STR("age")), minor = event_ctx_get(e, STR("minor"));
+    uint32_t years = 0;
+    if (!c->set->protect.minimum_age || (!age.n && !minor.n))
+        return 0;
+    for (size_t i = 0; i < age.n && i < 4; i++) {
+        if (age.p[i] < '0' || age.p[i] > '9')
+            return 0;
+        years = 10 * years + (uint32_t)(age.p[i] - '0');
+    }
+    bool is = age.n ? years < c->set->protect.minimum_age
+                    : !str_eq(minor, STR("false")) && !str_eq(minor, STR("0")) &&
+                          !str_eq(minor, STR("no"));
+    if (!is && !c->user->ext)
+        return 0;
+    struct user_ext *x = ext_get(c->user);
+    if (!x)
+        return -ENOMEM;
+    x->minor = is;
+    return 0;
+}
+
+static bool approved(const struct policy_context *c, uint16_t campaign) {
+    return c->approved_campaigns && c->approved_campaigns[campaign];
+}
+
 enum scope { SCOPE_USER, SCOPE_CHANNEL, SCOPE_CAMPAIGN };
 
 /* Whether one more send at `now_ms` would exceed a cap: sends less than the window ago. */
@@ -87,28 +132,36 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
     const struct campaign *k = &set->c[cand->campaign];
     if (profile_value(&c->user->prof, PF_BOT, now_ms) > 0)
         return PR_BOT;
-    if (c->paused_all || k->spec.paused ||
-        (c->paused_campaigns && c->paused_campaigns[cand->campaign]))
+    if (c->paused_all)
+        return PR_KILLED;
+    if (k->spec.paused || (c->paused_campaigns && c->paused_campaigns[cand->campaign]))
         return PR_PAUSED;
     if (now_ms < k->start_ms || now_ms >= k->end_ms || now_ms - cand->since_ms > k->spec.valid_ms)
         return PR_EXPIRED;
     if (!consents(c, k->channel))
         return PR_NO_CONSENT;
-    if (item_has(c, cand->item, ITEM_RESTRICTED | ITEM_ADULT | ITEM_SENSITIVE))
+    if (protected_item(c, cand->item) || protected_user(c->user))
         return PR_SENSITIVE;
     if (hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
         return PR_HOLDOUT;
+    if (hash_str(c->user->id, k->holdout_seed) % 10000 < k->spec.holdout)
+        return PR_CAMPAIGN_HOLDOUT;
     enum policy_reason r = guard_caps(c, k, now_ms);
     if (r != PR_SENT)
         return r;
     if (!k->spec.transactional && quiet_at(&k->spec.quiet, guard_zone(c), now_ms))
         return k->spec.quiet.drop ? PR_QUIET : PR_POSTPONED;
-    return shard_budget_left(c->shard, cand->campaign, now_ms) ? PR_SENT : PR_BUDGET;
+    if (!shard_budget_left(c->shard, cand->campaign, now_ms))
+        return PR_BUDGET;
+    return k->spec.budget > set->approval.budget && !approved(c, cand->campaign) ? PR_APPROVAL
+                                                                                 : PR_SENT;
 }
 
 enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand) {
     const struct offer_spec *o = &c->set->c[cand->campaign].spec.offer[cand->offer];
     if (o->discount && item_has(c, cand->item, ITEM_NO_DISCOUNT))
         return PR_SENSITIVE;
+    if (o->percent > c->set->approval.percent && !approved(c, cand->campaign))
+        return PR_APPROVAL;
     return o->pool && !shard_code_left(c->shard, o->pool - 1) ? PR_NO_CODE : PR_SENT;
 }

@@ -17,6 +17,7 @@ struct campaign {
     int64_t keep_ms;          /* how long a send matters to its caps and re-entry */
     uint16_t group;
     uint32_t category_hash; /* of the trigger's category */
+    uint64_t holdout_seed, fingerprint;
     bool has_budget;
 };
 
@@ -67,6 +68,10 @@ struct policy_set {
     bool views_all;       /* to one of them, views of every category do */
     uint16_t *index_memory;
     char *text_memory;
+    struct protect_spec protect; /* categories unused: */
+    uint32_t protected_hash[PROTECTED_MAX];
+    struct approval_spec approval;
+    uint32_t budget_slack;
     size_t n_groups, n_pools;
     struct group group[GROUPS_MAX + 1]; /* 0: of campaigns without a group */
     struct pool pool[POOLS_MAX];
@@ -92,6 +97,8 @@ void ledger_take(struct cell *c, uint32_t n);
 void shard_begin(struct policy_shard *s, int64_t now_ms);
 int64_t shard_since_ms(const struct policy_shard *s, size_t campaign);
 bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms);
+/* Part of the budget that may be spent by then: all of it, or evenly over the day. */
+uint32_t budget_by(const struct policy_set *set, size_t campaign, int64_t now_ms);
 /* PR_SENT, PR_BUDGET or PR_COUNT (out of memory). */
 enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign, int64_t now_ms);
 /* Codes of a pool go to partitions in turn: the k-th of this one is number partition + k · total,
@@ -161,6 +168,7 @@ struct user_ext {
     int64_t clock_ms; /* newest decision or fired timer */
     int64_t lapse_ms; /* lapses due up to here have fired */
     uint16_t n_timers, n_sends, n_marks, n_views, n_pending, n_denials;
+    bool minor;              /* said to be younger than protect.minimum_age */
     struct timer *timers;    /* by due time, then campaign: at most TIMER_KINDS per campaign */
     struct sent *sends;      /* oldest first: what caps, re-entry or repeats still need */
     struct mark *marks;      /* by campaign */
@@ -214,6 +222,8 @@ int64_t next_due(const struct policy_set *set, const struct policy_shard *s, con
 /* Why a campaign may not be sent now; PR_SENT: it may. The audience is asked apart. */
 enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
                          const struct candidate *cand);
+/* Remembers what an event says of its user's age: context `age` in years, or `minor`. -ENOMEM. */
+int guard_note_age(const struct policy_context *c, const struct event *e);
 /* The same of one of its offers. */
 enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand);
 const struct tz_rules *guard_zone(const struct policy_context *c); /* the user's, or the default */

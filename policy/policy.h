@@ -13,9 +13,10 @@
  * message would leave.
  *
  * Guards, in this order; the first that refuses is the reason:
- *   audience → bot → paused → expired → consent → sensitive → hold-out
- *   → caps (user, channel, campaign and re-entry) → quiet hours → budget
- *   → for each of its offers: sensitive (discounts) → codes left
+ *   audience → bot → kill switch → paused → expired → consent → sensitive (minors, items)
+ *   → hold-out → the campaign's hold-out → caps (user, channel, campaign and re-entry)
+ *   → quiet hours → budget → approval
+ *   → for each of its offers: sensitive (discounts) → approval → codes left
  * then the policy of the campaign's group (struct policy_kind) chooses one among those left.
  * Audience misses are only counted (there are too many to log). Transactional campaigns skip caps
  * and quiet hours, and their sends use up nobody's cap; all other guards hold for them. A postponed
@@ -35,7 +36,7 @@ enum { POLICY_PAIRS_MAX = 1024 /* of campaign and offer */, CODE_MAX = 64 };
 #define POLICY_REASONS(X)                                                                          \
     X(SENT, "sent", "the offer went out")                                                          \
     X(AUDIENCE, "audience", "the user is not in the campaign's audience")                          \
-    X(PAUSED, "paused", "the campaign or everything is paused")                                    \
+    X(PAUSED, "paused", "the campaign is paused")                                                  \
     X(NO_CONSENT, "no-consent", "no consent for the channel")                                      \
     X(SENSITIVE, "sensitive", "the item or audience must not be addressed")                        \
     X(BOT, "bot", "the user is marked as a bot")                                                   \
@@ -49,6 +50,9 @@ enum { POLICY_PAIRS_MAX = 1024 /* of campaign and offer */, CODE_MAX = 64 };
     X(NOT_BEST, "not-best", "another campaign with a higher priority answered at the same moment") \
     X(EXPIRED, "expired", "outside the campaign's validity, or waited too long")                   \
     X(POLICY, "policy", "the policy chose to send nothing")                                        \
+    X(KILLED, "kill-switch", "everything is stopped by people")                                    \
+    X(CAMPAIGN_HOLDOUT, "holdout-campaign", "the user is in the campaign's hold-out")              \
+    X(APPROVAL, "not-approved", "waits for people to approve it")                                  \
     X(NO_CODE, "no-code", "the pool of coupon codes is used up")
 
 enum policy_reason {
@@ -122,9 +126,9 @@ struct policy_context {
     struct user
         *user; /* profile already holds the event; ext is the policy's to create and change */
     struct consent consent;
-    uint64_t paused; /* reserved: campaigns paused by people are passed in `paused_campaigns` */
-    const uint8_t *paused_campaigns; /* byte per campaign, may be NULL */
-    bool paused_all;
+    const uint8_t *paused_campaigns;   /* byte per campaign, may be NULL: none is */
+    const uint8_t *approved_campaigns; /* byte per campaign, may be NULL: none is */
+    bool paused_all;                   /* the kill switch */
 };
 
 /* One event (after model_learn returned LEARN_OK). Updates trackers and timers and
@@ -185,6 +189,10 @@ struct str policy_campaign_channel(const struct policy_set *s, size_t i);
 /* One of a campaign's offers as a JSON object, as configured. */
 struct str policy_campaign_offer(const struct policy_set *s, size_t i, size_t offer);
 size_t policy_groups(const struct policy_set *s); /* group 0 is that of campaigns without one */
+/* What people approve: another one when offers, audience, trigger, channel or budget change. */
+uint64_t policy_campaign_fingerprint(const struct policy_set *s, size_t i);
+/* Whether a part of it goes out only once approved. */
+bool policy_campaign_needs_approval(const struct policy_set *s, size_t i);
 size_t policy_channels(const struct policy_set *s);
 struct str policy_channel_name(const struct policy_set *s, size_t i);
 int policy_channel_find(const struct policy_set *s, struct str name); /* index or -1 */

@@ -1,3 +1,5 @@
+#include <math.h>
+
 #include "policy/internal.h"
 
 static const char *const reason_names[PR_COUNT] = {
@@ -172,6 +174,19 @@ static size_t count_offers(const struct policy_spec *spec) {
     return n;
 }
 
+static uint64_t fingerprint(const struct campaign_spec *c) {
+    const struct trigger_spec *t = &c->trigger;
+    uint64_t parts[] = {
+        hash_str(c->id, 0),    hash_str(c->channel, 0), c->budget,           t->kind, t->type,
+        (uint64_t)t->after_ms, (uint64_t)t->within_ms,  (uint64_t)t->days_ms};
+    uint64_t h = hash_bytes(parts, sizeof parts, 0);
+    for (size_t i = 0; i < c->n_offers; i++)
+        h = hash_str(c->offer[i].json, h);
+    for (size_t i = 0; i < c->n_audience; i++)
+        h = hash_str(c->audience[i], h);
+    return h;
+}
+
 static int compile_campaign(struct policy_set *s, const struct campaign_spec *spec, char **text) {
     int group = group_find(s, spec->group);
     if (!spec_valid(spec, s->n_pools) || group < 0)
@@ -183,6 +198,8 @@ static int compile_campaign(struct policy_set *s, const struct campaign_spec *sp
     int ch = channel_index(s, spec->channel, text);
     if (ch < 0)
         return ch;
+    k->fingerprint = fingerprint(spec);
+    k->holdout_seed = s->holdout_seed ^ k->hash;
     k->channel = (uint16_t)ch;
     k->channel_hash = s->channel[ch].hash;
     k->spec.id = keep(text, spec->id);
@@ -278,7 +295,7 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
         return -E2BIG;
     if (!caps_valid(&spec->user_caps) || spec->holdout > 10000 ||
         spec->n_channel_caps > POLICY_CHANNELS_MAX || spec->n_groups > GROUPS_MAX ||
-        spec->n_pools > POOLS_MAX)
+        spec->n_pools > POOLS_MAX || spec->protect.n_categories > PROTECTED_MAX)
         return -EINVAL;
     s->tz = spec->tz;
     s->trigger_seed = hash_str(spec->salt, 1);
@@ -286,6 +303,11 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
     s->holdout = spec->holdout;
     s->consent_granted = spec->consent_granted;
     s->reward = spec->reward;
+    s->protect = spec->protect;
+    s->approval = spec->approval;
+    s->budget_slack = spec->budget_slack;
+    for (size_t i = 0; i < spec->protect.n_categories; i++)
+        s->protected_hash[i] = (uint32_t)hash_str(spec->protect.category[i], 0);
     s->user_caps = spec->user_caps;
     s->user_keep_ms = caps_keep_ms(&spec->user_caps);
     int r = ledger_new(&s->ledger);
@@ -322,7 +344,7 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
 }
 
 int policy_set_empty(struct policy_set **ret) {
-    return policy_set_new(&(struct policy_spec){0}, ret);
+    return policy_set_new(&(struct policy_spec){.approval = {INFINITY, UINT32_MAX}}, ret);
 }
 
 void policy_set_use(struct policy_set *s, size_t group, const struct policy_kind *kind,
@@ -360,6 +382,20 @@ struct str policy_campaign_channel(const struct policy_set *s, size_t i) {
 
 struct str policy_campaign_offer(const struct policy_set *s, size_t i, size_t offer) {
     return s->c[i].spec.offer[offer].json;
+}
+
+uint64_t policy_campaign_fingerprint(const struct policy_set *s, size_t i) {
+    return s->c[i].fingerprint;
+}
+
+bool policy_campaign_needs_approval(const struct policy_set *s, size_t i) {
+    const struct campaign_spec *c = &s->c[i].spec;
+    if (c->budget > s->approval.budget)
+        return true;
+    for (size_t k = 0; k < c->n_offers; k++)
+        if (c->offer[k].percent > s->approval.percent)
+            return true;
+    return false;
 }
 
 const struct campaign_spec *policy_campaign_spec(const struct policy_set *s, size_t i) {

@@ -1,4 +1,6 @@
 /* What one partition spent and since when it knows its campaigns. */
+#include <math.h>
+
 #include "model/block.h"
 #include "policy/internal.h"
 
@@ -114,13 +116,34 @@ static struct spend *spend_slot(struct policy_shard *s, size_t campaign, int32_t
     return oldest;
 }
 
+/* A day's first half hour's worth may go at once, so that small budgets begin in time. */
+uint32_t budget_by(const struct policy_set *set, size_t campaign, int64_t now_ms) {
+    const struct campaign *k = &set->c[campaign];
+    if (!k->spec.even)
+        return k->spec.budget;
+    int32_t day = tz_day(set->tz, now_ms);
+    int64_t from = tz_day_start_ms(set->tz, day), to = tz_day_start_ms(set->tz, day + 1);
+    double gone = (double)(now_ms - from + 1800000) / (double)(to - from);
+    return (uint32_t)ceil(fmin(gone, 1) * k->spec.budget);
+}
+
+/* This partition's part of it, and the slack: all partitions together never send more than the
+ * budget and its slack, wherever they are. Parts differ by one at most and add up. */
+static uint32_t part_of(const struct policy_shard *s, uint32_t budget) {
+    uint64_t most = (uint64_t)budget + (uint64_t)budget * s->set->budget_slack / 100;
+    return (uint32_t)MIN(most * (s->partition + 1) / s->total - most * s->partition / s->total,
+                         UINT32_MAX);
+}
+
 bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms) {
     const struct campaign *k = &s->set->c[campaign];
     bool closed;
     if (!k->has_budget)
         return true;
     const struct spend *d = spend_slot(s, campaign, tz_day(s->set->tz, now_ms), &closed);
-    return d ? ledger_left(s->set->ledger, d->cell, k->spec.budget) : !closed;
+    return d ? d->used < part_of(s, k->spec.budget) &&
+                   ledger_left(s->set->ledger, d->cell, budget_by(s->set, campaign, now_ms))
+             : !closed;
 }
 
 enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign, int64_t now_ms) {
@@ -131,7 +154,8 @@ enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign,
     struct spend *d = spend_slot(s, campaign, tz_day(s->set->tz, now_ms), &closed);
     if (!d)
         return closed ? PR_BUDGET : PR_COUNT;
-    if (!ledger_reserve(s->set->ledger, d->cell, k->spec.budget))
+    if (d->used >= part_of(s, k->spec.budget) ||
+        !ledger_reserve(s->set->ledger, d->cell, budget_by(s->set, campaign, now_ms)))
         return PR_BUDGET;
     d->used++;
     s->dirty = true;

@@ -106,6 +106,20 @@ struct group_spec {
     enum policy_mode mode;
 };
 
+/* Whom and what to stay away from, whatever a campaign says. */
+enum { PROTECTED_MAX = 32 };
+struct protect_spec {
+    uint32_t minimum_age; /* who is known to be younger is not addressed; 0: no such rule */
+    size_t n_categories;
+    struct str category[PROTECTED_MAX]; /* items of these are sensitive */
+};
+
+/* What people have to approve first. */
+struct approval_spec {
+    double percent;  /* discounts deeper than it; INFINITY: none */
+    uint32_t budget; /* campaigns that may send more a day; UINT32_MAX: none */
+};
+
 enum reentry { REENTRY_ALWAYS, REENTRY_AFTER, REENTRY_NEVER };
 
 struct campaign_spec {
@@ -122,6 +136,8 @@ struct campaign_spec {
     int64_t valid_ms;
     struct caps caps;
     uint32_t budget;            /* sends a day; UINT32_MAX: no limit */
+    bool even;                  /* spent evenly over the day */
+    uint32_t holdout;           /* users of 10000 that never get this campaign */
     int32_t start_day, end_day; /* inclusive, in the default zone; INT32_MIN, INT32_MAX: open */
     struct quiet_hours quiet;
     enum reentry reentry;
@@ -135,6 +151,9 @@ struct policy_spec {
     bool consent_granted;      /* where a user's consent is not known */
     uint32_t holdout;          /* users of 10000 that get nothing */
     struct reward_spec reward;
+    struct protect_spec protect;
+    struct approval_spec approval;
+    uint32_t budget_slack; /* percent that partitions may send beyond their part of a budget */
     size_t n_groups;
     struct group_spec group[GROUPS_MAX];
     size_t n_pools;

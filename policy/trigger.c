@@ -153,7 +153,7 @@ void policy_on_event(const struct policy_context *c, const struct event *e, uint
     struct subject subject = {.c = c, .row = item_row};
     struct recent_item cart;
     size_t n = 0;
-    if (feedback_on_event(c, e, item_row) < 0)
+    if (feedback_on_event(c, e, item_row) < 0 || guard_note_age(c, e) < 0)
         out->failed = true;
     if (!set->n) {
         c->user->due_ms = TIME_NEVER;

@@ -63,8 +63,10 @@ static inline struct kit *kit_new(void) {
         info.flags = i < KIT_ITEMS - 4 ? 0 : flags[i - (KIT_ITEMS - 4)];
         KIT_CHECK(model_item_upsert(k->model, &info, MONDAY, &k->item[i], NULL) == 0);
     }
-    k->spec =
-        (struct policy_spec){.salt = STR("salt"), .consent_granted = true, .campaign = k->campaign};
+    k->spec = (struct policy_spec){.salt = STR("salt"),
+                                   .consent_granted = true,
+                                   .approval = {INFINITY, UINT32_MAX},
+                                   .campaign = k->campaign};
     return k;
 }
 

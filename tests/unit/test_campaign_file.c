@@ -303,6 +303,31 @@ Test(campaign_file, offers_have_variants_codes_and_products) {
     }
 }
 
+Test(campaign_file, limits_for_all_campaigns_and_for_one) {
+    struct policy_set *set = good("protect: {minimum_age: 18, categories: [health, religion]}\n"
+                                  "approval: {discount_percent: 25, budget: 100}\n"
+                                  "budget_slack_percent: 0\n"
+                                  "campaigns:\n"
+                                  "  - {id: a, channel: email, trigger: {lapsed: {days: 30}},\n"
+                                  "     budget: 100 per day, pacing: even, holdout_percent: 12.5,\n"
+                                  "     offer: {kind: x, discount_percent: 26}}\n"
+                                  "  - {id: b, channel: email, trigger: {lapsed: {days: 30}},\n"
+                                  "     budget: 100 per day, offer: {kind: x}}\n"
+                                  "  - {id: c, channel: email, trigger: {lapsed: {days: 30}},\n"
+                                  "     offer: {kind: x}}\n");
+    const struct campaign_spec *c = policy_campaign_spec(set, 0);
+    cr_assert(c->even && c->holdout == 1250 && !policy_campaign_spec(set, 1)->even);
+    cr_assert(policy_campaign_needs_approval(set, 0) && !policy_campaign_needs_approval(set, 1) &&
+              policy_campaign_needs_approval(set, 2));
+    policy_set_free(set);
+    bad("protect: {minimum_age: old}\ncampaigns: []\n", 1, "protect.minimum_age", "whole number");
+    bad("protect: {categories: health}\ncampaigns: []\n", 1, "protect.categories", "a list");
+    bad("approval: {discount: 5}\ncampaigns: []\n", 1, "approval.discount", "discount_percent");
+    bad("budget_slack_percent: -1\ncampaigns: []\n", 1, "budget_slack_percent", "from 0");
+    bad(with("pacing: slow"), 6, "campaigns.a.pacing", "even or none");
+    bad(with("holdout_percent: 101"), 6, "campaigns.a.holdout_percent", "from 0 to 100");
+}
+
 Test(campaign_file, codes_stand_in_a_file_beside_it_one_a_line) {
     char folder[] = "/tmp/beckon-codes-XXXXXX", path[64], codes[64];
     cr_assert_not_null(mkdtemp(folder));

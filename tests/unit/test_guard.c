@@ -117,7 +117,7 @@ Test(guard, paused_by_file_by_people_or_altogether) {
     paused[1] = 0;
     c.paused_all = true;
     policy_on_event(&c, &e, ROW_NONE, &k->out);
-    cr_assert_eq(only(), PR_PAUSED);
+    cr_assert_eq(only(), PR_KILLED);
     c.paused_all = false;
     policy_on_event(&c, &e, ROW_NONE, &k->out);
     cr_assert_eq(only(), PR_SENT);
