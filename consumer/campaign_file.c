@@ -178,7 +178,7 @@ static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file
     const char *name = id ? walk_text(id) : NULL;
     char numbered[32];
     *d = f->defaults;
-    d->file = &f->spec;
+    d->file = f;
     d->node = id ? id : v;
     snprintf(numbered, sizeof numbered, "%zu", number);
     size_t mark = walk_enter(w, name && *name && strlen(name) <= ID_MAX ? name : numbered);
@@ -256,6 +256,26 @@ static void check_channels(struct yaml_walk *w, const struct file *f) {
     }
 }
 
+/* A campaign that follows another asks for its answer while the window is open. */
+static void check_follows(struct yaml_walk *w, const struct file *f) {
+    for (size_t i = 0; i < f->n_read; i++) {
+        const struct trigger_spec *t = &f->draft[i].spec.trigger;
+        size_t k = 0;
+        if (t->kind != TRIGGER_FOLLOWS || !t->campaign.n)
+            continue;
+        while (k < f->n_read && !str_eq(f->draft[k].spec.id, t->campaign))
+            k++;
+        if (k == f->n_read || k == i)
+            walk_fault(w, f->draft[i].node, "follows %s, and there is no other campaign %s",
+                       t->campaign.p, t->campaign.p);
+        else if (policy_window_ms(&f->draft[k].spec) <= t->after_ms)
+            walk_fault(w, f->draft[i].node,
+                       "asks for the answer to %s when its window is closed; give that one a "
+                       "longer `window`",
+                       t->campaign.p);
+    }
+}
+
 static int compile(struct yaml_walk *w, struct file *f, struct policy_set **ret) {
     autofree(free) struct campaign_spec *specs = calloc(f->n_read + 1, sizeof *specs);
     if (!specs)
@@ -274,7 +294,8 @@ static int compile(struct yaml_walk *w, struct file *f, struct policy_set **ret)
 static void read_first(struct yaml_walk *w, const yaml_node_t *root, const char *folder,
                        struct file *f) {
     const yaml_node_t *defaults = walk_find(w, root, "defaults"),
-                      *groups = walk_find(w, root, "groups"), *pools = walk_find(w, root, "pools");
+                      *groups = walk_find(w, root, "groups"), *pools = walk_find(w, root, "pools"),
+                      *segments = walk_find(w, root, "segments");
     size_t mark = walk_enter(w, "defaults");
     if (defaults)
         read_defaults(w, defaults, f);
@@ -282,6 +303,10 @@ static void read_first(struct yaml_walk *w, const yaml_node_t *root, const char 
     mark = walk_enter(w, "groups");
     if (groups)
         read_groups(w, groups, &f->spec);
+    walk_leave(w, mark);
+    mark = walk_enter(w, "segments");
+    if (segments)
+        read_segments(w, segments, f);
     walk_leave(w, mark);
     mark = walk_enter(w, "pools");
     if (pools && folder)
@@ -299,6 +324,8 @@ static void file_free(struct file *f) {
         free(f->draft[i].condition);
     }
     free(f->draft);
+    for (size_t i = 0; i < f->n_segments; i++)
+        free(f->segment[i].condition);
     for (size_t i = 0; i < POOLS_MAX; i++) {
         free(f->pool[i].text);
         free(f->pool[i].code);
@@ -318,6 +345,7 @@ static int check(const struct config *cfg, const char *folder, const char *text,
         {"budget_slack_percent", read_budget_slack, false},
         {"groups", pass_over, false},
         {"pools", pass_over, false},
+        {"segments", pass_over, false},
         {"campaigns", read_campaigns, true},
     };
     struct file f = {
@@ -339,6 +367,7 @@ static int check(const struct config *cfg, const char *folder, const char *text,
         read_first(w, root, folder, &f);
         walk_map(w, root, keys, ARRAY_LEN(keys), &f);
         check_channels(w, &f);
+        check_follows(w, &f);
     } else if (w->loaded) {
         walk_fault(w, NULL, "the file is empty; begin with `campaigns:`");
     }

@@ -9,38 +9,31 @@
 struct draft {
     const struct config *cfg;
     struct campaign_spec spec;
-    const struct policy_spec *file; /* groups and pools, read before any campaign */
-    char *json[OFFERS_MAX];         /* owned: the offers' JSON */
-    struct str *audience;           /* owned array */
+    const struct file *file; /* what it may refer to, read before any campaign */
+    char *json[OFFERS_MAX];  /* owned: the offers' JSON */
+    struct str *audience;    /* owned array */
     const yaml_node_t *node, *ends_node;
     const yaml_node_t **condition; /* owned, beside audience */
 };
 
-enum { MONEY_MAX = 1000000 };
+enum { MONEY_MAX = 1000000, SEGMENTS_MAX = 64 };
 
 static inline struct campaign_spec *draft_spec(void *draft) {
     return &((struct draft *)draft)->spec;
 }
 
-/* campaign_values.c */
-void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft);
-void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft);
-/* Conditions on the context need a trigger that is an event. */
-void check_audience(struct yaml_walk *w, const struct draft *d);
+struct segment {
+    struct str name;
+    size_t n;
+    struct str *condition; /* owned array */
+};
 
-/* campaign_offers.c */
-struct pool_file { /* owned */
+/* Codes of a pool, owned. */
+struct pool_file {
     char *text;
     struct str *code;
     size_t n;
 };
-void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft);
-void read_offers(struct yaml_walk *w, const yaml_node_t *v, void *draft);
-void read_group(struct yaml_walk *w, const yaml_node_t *v, void *draft);
-void read_groups(struct yaml_walk *w, const yaml_node_t *v, void *policy_spec);
-/* Files are looked for in `folder`; files[POOLS_MAX] keeps what spec->pool points into. */
-void read_pools(struct yaml_walk *w, const yaml_node_t *v, const char *folder,
-                struct policy_spec *spec, struct pool_file *files);
 
 /* A whole file on its way. */
 struct file {
@@ -49,9 +42,27 @@ struct file {
     struct draft defaults;
     struct draft *draft;
     size_t n_drafts, n_read;
+    size_t n_segments;
+    struct segment segment[SEGMENTS_MAX];
     const yaml_node_t *channel_cap[POLICY_CHANNELS_MAX];
     struct pool_file pool[POOLS_MAX];
 };
+
+/* campaign_values.c */
+void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_segments(struct yaml_walk *w, const yaml_node_t *v, void *file);
+/* Conditions on the context need a trigger that is an event. */
+void check_audience(struct yaml_walk *w, const struct draft *d);
+
+/* campaign_offers.c */
+void read_offer(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_offers(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_group(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_groups(struct yaml_walk *w, const yaml_node_t *v, void *policy_spec);
+/* Files are looked for in `folder`; files[POOLS_MAX] keeps what spec->pool points into. */
+void read_pools(struct yaml_walk *w, const yaml_node_t *v, const char *folder,
+                struct policy_spec *spec, struct pool_file *files);
 
 /* campaign_rules.c */
 void read_reward(struct yaml_walk *w, const yaml_node_t *v, void *file);

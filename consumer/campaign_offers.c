@@ -104,7 +104,7 @@ static void read_code(struct yaml_walk *w, const yaml_node_t *v, struct reading 
 
 static void read_pool(struct yaml_walk *w, const yaml_node_t *v, struct reading *r) {
     const char *text = walk_need_text(w, v, "the name of a pool"), *names[POOLS_MAX];
-    const struct policy_spec *s = r->draft->file;
+    const struct policy_spec *s = &r->draft->file->spec;
     char near[96];
     for (size_t i = 0; i < s->n_pools; i++) {
         names[i] = s->pool[i].name.p;
@@ -389,14 +389,14 @@ void read_group(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
     struct draft *d = draft;
     const char *text = walk_need_text(w, v, "the name of a group"), *names[GROUPS_MAX];
     char near[96];
-    for (size_t i = 0; i < d->file->n_groups; i++) {
-        names[i] = d->file->group[i].name.p;
+    for (size_t i = 0; i < d->file->spec.n_groups; i++) {
+        names[i] = d->file->spec.group[i].name.p;
         if (text && strcmp(text, names[i]) == 0)
-            d->spec.group = d->file->group[i].name;
+            d->spec.group = d->file->spec.group[i].name;
     }
     if (text && !d->spec.group.n)
         walk_fault(w, v, "no group %s%s", text,
-                   *walk_suggest(near, text, names, d->file->n_groups)
+                   *walk_suggest(near, text, names, d->file->spec.n_groups)
                        ? near
                        : "; describe it under `groups:` at the top of the file");
 }

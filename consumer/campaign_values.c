@@ -143,6 +143,21 @@ static void read_max(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
     value_number(w, v, -1e12, 1e12, &trigger(draft)->max_value);
 }
 
+static void read_follows(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    const char *text = walk_need_text(w, v, "the id of a campaign");
+    trigger(draft)->campaign = str_of(text);
+}
+
+static void read_unless(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    const char *text = walk_need_text(w, v, "opened or redeemed");
+    if (text && strcmp(text, "opened") != 0 && strcmp(text, "redeemed") != 0)
+        walk_fault(w, v, "must be opened or redeemed, found %s", text);
+    trigger(draft)->unless =
+        text && strcmp(text, "redeemed") == 0 ? FOLLOW_UNLESS_REDEEMED : FOLLOW_UNLESS_OPENED;
+}
+
+static const struct walk_key follows_keys[] = {
+    {"campaign", read_follows, true}, {"after", read_after, true}, {"unless", read_unless, false}};
 static const struct walk_key cart_keys[] = {{"after", read_after, true}};
 static const struct walk_key viewed_keys[] = {{"category", read_viewed_category, false},
                                               {"item", read_viewed_item, false},
@@ -170,6 +185,8 @@ static const struct {
     {lapsed_keys, ARRAY_LEN(lapsed_keys), "lapsed: {days: 30}"},
     {event_keys, ARRAY_LEN(event_keys), "event: {type: survey, max: 6}"},
     {welcome_keys, ARRAY_LEN(welcome_keys), "welcome: {session: 1}"},
+    {follows_keys, ARRAY_LEN(follows_keys),
+     "follows: {campaign: cart-rescue, after: 2d, unless: opened}"},
 };
 
 void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
@@ -192,10 +209,10 @@ void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
         k++;
     if (k == TRIGGER_COUNT) {
         walk_suggest(near, name ? name : "", names, TRIGGER_COUNT);
-        walk_fault(
-            w, key, "no trigger %s%s", name ? name : "of that kind",
-            *near ? near
-                  : "; there are cart_abandoned, viewed, price_drop, lapsed, event and welcome");
+        walk_fault(w, key, "no trigger %s%s", name ? name : "of that kind",
+                   *near ? near
+                         : "; there are cart_abandoned, viewed, price_drop, lapsed, event, welcome "
+                           "and follows");
         return;
     }
     d->spec.trigger = (struct trigger_spec){.kind = (enum trigger_kind)k,
@@ -218,6 +235,39 @@ void read_trigger(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
 
 /* ---- audience -------------------------------------------------------------- */
 
+static void add_condition(struct yaml_walk *w, const yaml_node_t *v, struct draft *d,
+                          struct str text) {
+    if (d->spec.n_audience == AUDIENCE_MAX) {
+        walk_fault(w, v, "has, with its segments, more than %d conditions", AUDIENCE_MAX);
+        return;
+    }
+    d->condition[d->spec.n_audience] = v;
+    d->audience[d->spec.n_audience++] = text;
+}
+
+/* segment(NAME): the conditions that stand under `segments:`. */
+static void read_segment(struct yaml_walk *w, const yaml_node_t *v, struct draft *d,
+                         struct str rest) {
+    const char *names[SEGMENTS_MAX];
+    char near[96], name[64];
+    size_t n = 0;
+    while (n < d->file->n_segments && n < SEGMENTS_MAX) {
+        const struct segment *s = &d->file->segment[n];
+        if (rest.n && rest.p[rest.n - 1] == ')' &&
+            str_eq(s->name, (struct str){rest.p, rest.n - 1})) {
+            for (size_t i = 0; i < s->n; i++)
+                add_condition(w, v, d, s->condition[i]);
+            return;
+        }
+        names[n++] = s->name.p;
+    }
+    snprintf(name, sizeof name, "%.*s", (int)MIN(rest.n ? rest.n - 1 : 0, sizeof name - 1), rest.p);
+    walk_fault(w, v, "no segment %s%s", name,
+               *walk_suggest(near, name, names, n)
+                   ? near
+                   : "; describe it under `segments:` at the top of the file");
+}
+
 static void read_condition(struct yaml_walk *w, const yaml_node_t *v, struct draft *d) {
     static const char *const names[] = {
 #define X(sym, name, help) name,
@@ -227,9 +277,19 @@ static void read_condition(struct yaml_walk *w, const yaml_node_t *v, struct dra
             CONDITION_CONTEXT_KEYS(X)
 #undef X
                 "category_share",
+        "item.price",
+        "item.margin",
+        "item.category",
+        "item.brand",
+        "item.id",
+        "segment",
     };
     const char *text = walk_need_text(w, v, "a condition such as `purchases >= 1`");
     struct condition c;
+    if (text && strncmp(text, "segment(", 8) == 0) {
+        read_segment(w, v, d, (struct str){text + 8, strlen(text) - 8});
+        return;
+    }
     struct condition_fault fault;
     char near[96] = "", name[64];
     if (!text)
@@ -237,8 +297,7 @@ static void read_condition(struct yaml_walk *w, const yaml_node_t *v, struct dra
     int r = condition_parse(str_of(text), &c, &fault);
     if (r == 0) {
         condition_free(&c);
-        d->condition[d->spec.n_audience] = v;
-        d->audience[d->spec.n_audience++] = str_of(text);
+        add_condition(w, v, d, str_of(text));
         return;
     }
     if (r == -ENOMEM) {
@@ -263,8 +322,8 @@ void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
         walk_fault(w, v, "has %zu conditions; at most %d", n, AUDIENCE_MAX);
         return;
     }
-    d->audience = calloc(n + 1, sizeof *d->audience);
-    d->condition = calloc(n + 1, sizeof *d->condition);
+    d->audience = calloc(AUDIENCE_MAX, sizeof *d->audience);
+    d->condition = calloc(AUDIENCE_MAX, sizeof *d->condition);
     if (!d->audience || !d->condition) {
         w->no_memory = true;
         return;
@@ -274,9 +333,34 @@ void read_audience(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
         read_condition(w, list ? walk_node(w, v->data.sequence.items.start[i]) : v, d);
 }
 
+/* A segment is read as an audience of nobody's. */
+void read_segments(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    struct file *f = file;
+    if (v->type != YAML_MAPPING_NODE) {
+        walk_fault(w, v, "must name segments, such as {loyal: [purchases >= 3]}");
+        return;
+    }
+    for (yaml_node_pair_t *p = v->data.mapping.pairs.start; p < v->data.mapping.pairs.top; p++) {
+        const yaml_node_t *key = walk_node(w, p->key);
+        struct draft d = {.cfg = f->cfg, .file = f};
+        struct str name;
+        if (f->n_segments == SEGMENTS_MAX) {
+            walk_fault(w, key, "more than %d segments", SEGMENTS_MAX);
+            return;
+        }
+        if (!value_label(w, key, "a name", &name))
+            continue;
+        size_t mark = walk_enter(w, name.p);
+        read_audience(w, walk_node(w, p->value), &d);
+        walk_leave(w, mark);
+        free(d.condition);
+        f->segment[f->n_segments++] = (struct segment){name, d.spec.n_audience, d.audience};
+    }
+}
+
 void check_audience(struct yaml_walk *w, const struct draft *d) {
     enum trigger_kind k = d->spec.trigger.kind;
-    if (k != TRIGGER_LAPSED && k != TRIGGER_PRICE_DROP)
+    if (k != TRIGGER_LAPSED && k != TRIGGER_PRICE_DROP && k != TRIGGER_FOLLOWS)
         return;
     size_t mark = walk_enter(w, "audience");
     for (size_t i = 0; i < d->spec.n_audience; i++) {

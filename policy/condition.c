@@ -106,11 +106,22 @@ static int split(struct str text, struct str *left, enum condition_op *op, struc
                  "`country in [DE, AT]`");
 }
 
+/* In the order of enum condition_item; the first two are numbers. */
+static const char *const item_names[] = {"item.price", "item.margin", "item.category", "item.brand",
+                                         "item.id"};
+
 static int parse_left(struct str left, struct condition *c, struct condition_fault *fault) {
     static const struct str share = {"category_share", 14}, dot = {"context.", 8};
     c->field = profile_field_find(left);
     if (c->field != PF_COUNT) {
         c->kind = CONDITION_FIELD;
+        return 0;
+    }
+    int item = find_name(left, item_names, ARRAY_LEN(item_names));
+    if (item >= 0) {
+        c->kind = item <= ITEM_MARGIN ? CONDITION_NUMBER : CONDITION_TEXT;
+        c->item = (enum condition_item)item;
+        c->name = left;
         return 0;
     }
     if (left.n > share.n && memcmp(left.p, share.p, share.n) == 0) {
@@ -143,7 +154,8 @@ static int parse_left(struct str left, struct condition *c, struct condition_fau
 }
 
 static int add_operand(struct condition *c, struct str value, struct condition_fault *fault) {
-    bool numeric = c->kind != CONDITION_CONTEXT || (c->op >= OP_LE && c->op <= OP_GT);
+    bool text = c->kind == CONDITION_CONTEXT || c->kind == CONDITION_TEXT;
+    bool numeric = !text || (c->op >= OP_LE && c->op <= OP_GT);
     value = unquote(value);
     if (value.n == 0)
         return FAULT("a value is missing");
@@ -242,8 +254,7 @@ static bool number_holds(const struct condition *c, double x) {
     return false;
 }
 
-static bool context_holds(const struct condition *c, const struct event *e) {
-    struct str v = event_ctx_get(e, c->name);
+static bool text_holds(const struct condition *c, struct str v) {
     double x;
     if (v.n == 0)
         return false;
@@ -255,8 +266,20 @@ static bool context_holds(const struct condition *c, const struct event *e) {
     return c->op == OP_NE;
 }
 
+static bool item_holds(const struct condition *c, const struct model *m, uint32_t item) {
+    struct item_view v;
+    if (item == ROW_NONE || item >= model_items(m))
+        return false;
+    model_item_view(m, item, &v);
+    if (c->kind == CONDITION_NUMBER)
+        return number_holds(c, c->item == ITEM_PRICE ? v.price : v.margin);
+    return text_holds(c, c->item == ITEM_CATEGORY ? v.category
+                         : c->item == ITEM_BRAND  ? v.brand
+                                                  : v.id);
+}
+
 bool condition_holds(const struct condition *c, const struct model *m, const struct user *u,
-                     const struct event *e, int64_t now_ms) {
+                     const struct event *e, uint32_t item, int64_t now_ms) {
     switch (c->kind) {
     case CONDITION_FIELD:
         return number_holds(c, profile_value(&u->prof, c->field, now_ms));
@@ -265,7 +288,10 @@ bool condition_holds(const struct condition *c, const struct model *m, const str
         return number_holds(c, key ? profile_category_share(&u->prof, key, now_ms) : 0);
     }
     case CONDITION_CONTEXT:
-        return !e || context_holds(c, e);
+        return !e || text_holds(c, event_ctx_get(e, c->name));
+    case CONDITION_NUMBER:
+    case CONDITION_TEXT:
+        return item_holds(c, m, item);
     }
     return false;
 }

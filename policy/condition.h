@@ -1,4 +1,4 @@
-/* Audience conditions: `purchases >= 1`, `category_share(shoes) > 0.2`,
+/* Audience conditions: `purchases >= 1`, `item.price >= 20`, `category_share(shoes) > 0.2`,
  * `country in [DE, AT]`, `context.app_version >= 3`. What is not known never meets a
  * condition, whichever its operator. */
 #pragma once
@@ -9,13 +9,18 @@ enum condition_kind {
     CONDITION_FIELD,   /* a number of the profile */
     CONDITION_SHARE,   /* of a category in the user's interest, 0..1 */
     CONDITION_CONTEXT, /* text or number in the triggering event's context */
+    CONDITION_NUMBER,  /* of the item it is about */
+    CONDITION_TEXT,    /* of the item it is about */
 };
+
+enum condition_item { ITEM_PRICE, ITEM_MARGIN, ITEM_CATEGORY, ITEM_BRAND, ITEM_ID };
 enum condition_op { OP_EQ, OP_NE, OP_LE, OP_GE, OP_LT, OP_GT, OP_IN };
 
 struct condition {
     enum condition_kind kind;
     enum condition_op op;
     enum profile_field field;
+    enum condition_item item;
     struct str name;  /* category or context key */
     size_t n;         /* operands: 1, or more with `in` */
     double *number;   /* of numeric comparisons */
@@ -47,6 +52,6 @@ struct condition_fault {
 int condition_parse(struct str text, struct condition *ret, struct condition_fault *fault);
 void condition_free(struct condition *c);
 
-/* `e` NULL: conditions on its context are taken as met. */
+/* `e` NULL: conditions on its context are taken as met. `item`: ROW_NONE: none. */
 bool condition_holds(const struct condition *c, const struct model *m, const struct user *u,
-                     const struct event *e, int64_t now_ms);
+                     const struct event *e, uint32_t item, int64_t now_ms);

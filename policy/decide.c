@@ -78,6 +78,27 @@ static int postpone(const struct policy_context *c, int64_t now_ms, const struct
                                  });
 }
 
+/* Sets the timers of the campaigns that follow this one. */
+static int follow_up(const struct policy_context *c, int64_t now_ms, const struct candidate *cand) {
+    const struct policy_set *set = c->set;
+    int r = 0;
+    for (size_t i = 0; i < set->follows.n && r == 0; i++) {
+        const struct campaign *k = &set->c[set->follows.i[i]];
+        if (k->follows == cand->campaign)
+            r = ext_timer_set(c->user->ext, &(struct timer){
+                                                .due_ms = now_ms + k->spec.trigger.after_ms,
+                                                .since_ms = now_ms,
+                                                .cause_hash = cand->trigger_hash[0],
+                                                .old_price = cand->old_price,
+                                                .new_price = cand->new_price,
+                                                .item = cand->item,
+                                                .campaign = set->follows.i[i],
+                                                .kind = TIMER_FOLLOW,
+                                            });
+    }
+    return r;
+}
+
 /* Budget, code and memory first: what goes out is remembered, whatever happens. */
 static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                                const struct candidate *cand, double propensity, float *x_taken,
@@ -104,6 +125,8 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                      .counts = !k->spec.transactional,
                  });
     feedback_open(c, now_ms, cand, propensity, false, x_taken);
+    if (follow_up(c, now_ms, cand) < 0)
+        return PR_COUNT;
     x->clock_ms = MAX(x->clock_ms, now_ms);
     struct decision *d = record(c, now_ms, cand, PR_SENT, propensity, out);
     if (!d)
@@ -264,7 +287,7 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
     struct candidate pair[POLICY_PAIRS_MAX];
     size_t n_pairs = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!audience_holds(c, &c->set->c[cand[i].campaign], e, now_ms, false)) {
+        if (!audience_holds(c, &c->set->c[cand[i].campaign], e, cand[i].item, now_ms, false)) {
             shard_count(c->shard, cand[i].campaign, PR_AUDIENCE);
             continue;
         }

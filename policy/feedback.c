@@ -166,6 +166,17 @@ bool feedback_denies(const struct user *u, uint32_t channel, int64_t said_ms) {
 
 /* ---- windows ------------------------------------------------------------------ */
 
+bool feedback_silent(const struct user_ext *x, uint64_t trigger, enum follow_unless unless) {
+    for (size_t i = 0; x && i < x->n_pending; i++) {
+        const struct pending *p = &x->pending[i];
+        if (p->trigger[0] == trigger && !(p->flags & PENDING_NOTHING))
+            return unless == FOLLOW_ALWAYS || p->purchases ? !p->purchases
+                   : unless == FOLLOW_UNLESS_OPENED        ? !(p->flags & PENDING_OPENED)
+                                                           : !(p->flags & PENDING_REDEEMED);
+    }
+    return false;
+}
+
 int64_t feedback_due(const struct user_ext *x) {
     int64_t due = TIME_NEVER;
     for (size_t i = 0; x && i < x->n_pending; i++)
@@ -263,7 +274,7 @@ void feedback_open(const struct policy_context *c, int64_t now_ms, const struct 
     x->pending[x->n_pending++] = (struct pending){
         .trigger = {cand->trigger_hash[0], cand->trigger_hash[1]},
         .sent_ms = now_ms,
-        .until_ms = now_ms + (k->spec.window_ms ? k->spec.window_ms : k->spec.valid_ms),
+        .until_ms = now_ms + policy_window_ms(&k->spec),
         .propensity = (float)propensity,
         .survey = NAN,
         .x = x_taken,

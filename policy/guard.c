@@ -4,10 +4,10 @@
 #include "policy/internal.h"
 
 bool audience_holds(const struct policy_context *c, const struct campaign *k, const struct event *e,
-                    int64_t now_ms, bool context_only) {
+                    uint32_t item, int64_t now_ms, bool context_only) {
     for (size_t i = 0; i < k->n_audience; i++)
         if ((!context_only || k->audience[i].kind == CONDITION_CONTEXT) &&
-            !condition_holds(&k->audience[i], c->model, c->user, e, now_ms))
+            !condition_holds(&k->audience[i], c->model, c->user, e, item, now_ms))
             return false;
     return true;
 }

@@ -17,6 +17,7 @@ struct campaign {
     int64_t keep_ms;          /* how long a send matters to its caps and re-entry */
     uint16_t group;
     uint32_t category_hash; /* of the trigger's category */
+    int follows;            /* index of the campaign that its trigger names; -1: none */
     uint64_t holdout_seed, fingerprint;
     bool has_budget;
 };
@@ -63,7 +64,7 @@ struct policy_set {
     uint32_t holdout;
     bool consent_granted;
     /* who may answer what; lapsed by days, the others in file order */
-    struct index_list by_type[EV_MAX], welcome, price_drop, lapsed;
+    struct index_list by_type[EV_MAX], welcome, price_drop, lapsed, follows;
     int64_t views_keep_s; /* how long views matter to `viewed` campaigns; 0: there are none */
     bool views_all;       /* to one of them, views of every category do */
     uint16_t *index_memory;
@@ -108,7 +109,9 @@ struct str shard_code_take(struct policy_shard *s, size_t pool); /* while one is
 void shard_count(struct policy_shard *s, size_t campaign, enum policy_reason r);
 
 /* ---- a user's state ---------------------------------------------------------- */
-enum timer_kind { TIMER_CART, TIMER_POSTPONED, TIMER_KINDS };
+/* Follow: a message of the campaign that this one follows is due for its answer; cause_hash is
+ * that message's trigger_hash[0]. */
+enum timer_kind { TIMER_CART, TIMER_POSTPONED, TIMER_FOLLOW, TIMER_KINDS };
 
 struct timer {
     int64_t due_ms, since_ms; /* since: when it was set off */
@@ -209,6 +212,8 @@ int64_t feedback_due(const struct user_ext *x);
 void feedback_close_due(const struct policy_context *c, int64_t now_ms, struct decisions *out);
 /* Room for one more window, if need be by closing the oldest one. False: memory is out. */
 bool feedback_reserve(const struct policy_context *c, int64_t now_ms, struct decisions *out);
+/* Whether a message's window is open and nothing of what `unless` asks for has happened. */
+bool feedback_silent(const struct user_ext *x, uint64_t trigger, enum follow_unless unless);
 /* Opens a window in the room that was reserved. `nothing`: nothing is sent. x_taken: features of
  * the choice, moves in; may be NULL. */
 void feedback_open(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
@@ -235,4 +240,4 @@ void code_print(struct str template, uint64_t hash, char ret[CODE_MAX]);
 void decide(const struct policy_context *c, const struct event *e, int64_t now_ms,
             struct candidate *cand, size_t n, struct decisions *out);
 bool audience_holds(const struct policy_context *c, const struct campaign *k, const struct event *e,
-                    int64_t now_ms, bool context_only);
+                    uint32_t item, int64_t now_ms, bool context_only);

@@ -79,6 +79,8 @@ static bool trigger_valid(const struct trigger_spec *t) {
         return t->type < EV_MAX;
     case TRIGGER_WELCOME:
         return t->session > 0;
+    case TRIGGER_FOLLOWS:
+        return t->after_ms > 0 && t->campaign.n;
     case TRIGGER_COUNT:
         break;
     }
@@ -155,7 +157,7 @@ static size_t text_bytes(const struct policy_spec *spec) {
     size_t bytes = 1;
     for (size_t i = 0; i < spec->n; i++) {
         const struct campaign_spec *c = &spec->campaign[i];
-        bytes += c->id.n + c->channel.n + c->trigger.category.n + 3;
+        bytes += c->id.n + c->channel.n + c->trigger.category.n + c->trigger.campaign.n + 4;
         for (size_t o = 0; o < c->n_offers && o < OFFERS_MAX; o++)
             bytes += c->offer[o].name.n + c->offer[o].json.n + c->offer[o].code.n +
                      c->offer[o].category.n + 4;
@@ -213,6 +215,8 @@ static int compile_campaign(struct policy_set *s, const struct campaign_spec *sp
     k->spec.group = s->group[group].spec.name;
     k->spec.channel = s->channel[ch].name;
     k->spec.trigger.category = keep(text, spec->trigger.category);
+    k->spec.trigger.campaign = keep(text, spec->trigger.campaign);
+    k->follows = -1;
     k->spec.audience = NULL;
     k->start_ms =
         spec->start_day == INT32_MIN ? INT64_MIN : tz_day_start_ms(s->tz, spec->start_day);
@@ -265,6 +269,24 @@ static void list_of(struct policy_set *s, enum trigger_kind kind, size_t type, u
     *at += ret->n;
 }
 
+/* A window has to be open still when its answer is asked for. */
+static int resolve_follows(struct policy_set *s) {
+    for (size_t i = 0; i < s->n; i++) {
+        const struct trigger_spec *t = &s->c[i].spec.trigger;
+        if (t->kind != TRIGGER_FOLLOWS)
+            continue;
+        int k = policy_campaign_find(s, t->campaign);
+        if (k < 0 || (size_t)k == i || policy_window_ms(&s->c[k].spec) <= t->after_ms)
+            return -EINVAL;
+        s->c[i].follows = k;
+    }
+    return 0;
+}
+
+int64_t policy_window_ms(const struct campaign_spec *c) {
+    return c->window_ms ? c->window_ms : c->valid_ms;
+}
+
 static int build_indexes(struct policy_set *s) {
     /* Nobody stands in more than two lists (viewed: views and clicks). */
     s->index_memory = calloc(2 * s->n + 1, sizeof *s->index_memory);
@@ -276,6 +298,7 @@ static int build_indexes(struct policy_set *s) {
     list_of(s, TRIGGER_WELCOME, 0, &at, &s->welcome);
     list_of(s, TRIGGER_PRICE_DROP, 0, &at, &s->price_drop);
     list_of(s, TRIGGER_LAPSED, 0, &at, &s->lapsed);
+    list_of(s, TRIGGER_FOLLOWS, 0, &at, &s->follows);
     for (size_t i = 1; i < s->lapsed.n; i++) { /* by days; equal ones stay in file order */
         uint16_t k = s->lapsed.i[i];
         size_t j = i;
@@ -336,7 +359,9 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
         s->channel[ch].caps = spec->channel_caps[i].caps;
         s->channel[ch].keep_ms = caps_keep_ms(&s->channel[ch].caps);
     }
-    r = build_indexes(s);
+    r = resolve_follows(s);
+    if (r == 0)
+        r = build_indexes(s);
     if (r < 0)
         return r;
     *ret = TAKE(s);

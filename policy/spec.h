@@ -13,7 +13,8 @@ enum { CAPS_MAX = 4, VIEWED_TIMES_MAX = 16, CAP_COUNT_MAX = 100, GROUPS_MAX = 16
     X(PRICE_DROP, "price_drop", "a thing that was looked at became cheaper")                       \
     X(LAPSED, "lapsed", "nothing was heard for days")                                              \
     X(EVENT, "event", "an event of a kind happened")                                               \
-    X(WELCOME, "welcome", "a session began")
+    X(WELCOME, "welcome", "a session began")                                                       \
+    X(FOLLOWS, "follows", "another campaign's message was not answered")
 
 enum trigger_kind {
 #define X(sym, name, help) TRIGGER_##sym,
@@ -30,10 +31,16 @@ enum view_subject {
     VIEWS_OF_SAME_ITEM
 };
 
+/* Nobody who bought meanwhile is followed. */
+enum follow_unless { FOLLOW_ALWAYS, FOLLOW_UNLESS_OPENED, FOLLOW_UNLESS_REDEEMED };
+
 /* Which fields count depends on the kind. */
 struct trigger_spec {
     enum trigger_kind kind;
-    int64_t after_ms;            /* cart_abandoned: without purchase or further cart activity */
+    int64_t after_ms;            /* cart_abandoned: without purchase or further cart activity;
+                                  * follows: its window must be longer than it */
+    struct str campaign;         /* follows: whose messages */
+    enum follow_unless unless;   /* follows */
     enum view_subject subject;   /* viewed */
     struct str category;         /* viewed (VIEWS_OF_CATEGORY), event (empty: any) */
     uint32_t times;              /* viewed: 1..VIEWED_TIMES_MAX */
@@ -172,6 +179,8 @@ struct policy_spec {
  * campaigns with one id) or -EINVAL (a condition that does not parse, a number out of
  * its bounds): the caller has checked these and told people about them. */
 int policy_set_new(const struct policy_spec *spec, struct policy_set **ret);
+
+int64_t policy_window_ms(const struct campaign_spec *c); /* of its answers */
 
 /* What was compiled, for people to look at; audience is NULL. */
 const struct campaign_spec *policy_campaign_spec(const struct policy_set *s, size_t i);

@@ -106,7 +106,7 @@ static int start_cart_timer(const struct policy_context *c, uint16_t campaign,
     const struct campaign *k = &c->set->c[campaign];
     struct user_ext *x = c->user->ext;
     struct timer old;
-    if (!audience_holds(c, k, e, e->time_ms, true))
+    if (!audience_holds(c, k, e, item_row, e->time_ms, true))
         return 0;
     if (x && ext_timer_find(x, campaign, TIMER_CART, &old) && old.since_ms > e->time_ms)
         return 0;
@@ -214,7 +214,7 @@ static struct candidate candidate_of(const struct timer *t) {
         .old_price = t->old_price,
         .new_price = t->new_price,
         .cause_hash = t->cause_hash,
-        .since_ms = t->kind == TIMER_CART ? t->due_ms : t->since_ms,
+        .since_ms = t->kind == TIMER_POSTPONED ? t->since_ms : t->due_ms,
     };
 }
 
@@ -264,7 +264,10 @@ static size_t take_due(const struct policy_context *c, int64_t due_ms, struct ca
     while (x && x->n_timers && x->timers[0].due_ms == due_ms) {
         struct timer t = x->timers[0];
         ext_timer_remove(x, 0);
+        const struct trigger_spec *of = &set->c[t.campaign].spec.trigger;
         if (is_cart_timer(set, &t) && !still_in_cart(c->user, &t))
+            continue;
+        if (of->kind == TRIGGER_FOLLOWS && !feedback_silent(x, t.cause_hash, of->unless))
             continue;
         if (!used[t.campaign]) { /* a campaign competes once: what fires anew before what waited */
             used[t.campaign] = true;

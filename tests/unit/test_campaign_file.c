@@ -328,6 +328,28 @@ Test(campaign_file, limits_for_all_campaigns_and_for_one) {
     bad(with("holdout_percent: 101"), 6, "campaigns.a.holdout_percent", "from 0 to 100");
 }
 
+Test(campaign_file, segments_stand_for_their_conditions) {
+    struct policy_set *set =
+        good("campaigns:\n"
+             "  - {id: a, channel: email, trigger: {lapsed: {days: 30}}, window: 3d,\n"
+             "     audience: [segment(loyal), item.price > 5], offer: {kind: x}}\n"
+             "  - {id: b, channel: email, audience: segment(loyal), offer: {kind: x},\n"
+             "     trigger: {follows: {campaign: a, after: 2d, unless: opened}}}\n"
+             "segments: {loyal: [purchases >= 3, days_since_purchase < 60]}\n");
+    const struct trigger_spec *t = &policy_campaign_spec(set, 1)->trigger;
+    cr_assert(str_eq(t->campaign, STR("a")) && t->after_ms == 2 * 86400000 &&
+              t->unless == FOLLOW_UNLESS_OPENED);
+    policy_set_free(set);
+    bad(with("audience: [segment(loyal)]"), 6, "campaigns.a.audience", "under `segments:`");
+    bad("segments: {a: [purchase > 3]}\ncampaigns: []\n", 1, "segments.a",
+        "did you mean purchases?");
+    bad(on("{follows: {campaign: b, after: 1d}}"), 2, "", "no other campaign b");
+    bad("campaigns:\n"
+        "  - {id: a, channel: x, trigger: {lapsed: {days: 30}}, window: 1d, offer: {kind: x}}\n"
+        "  - {id: b, channel: x, trigger: {follows: {campaign: a, after: 1d}}, offer: {kind: x}}\n",
+        3, "", "longer `window`");
+}
+
 Test(campaign_file, codes_stand_in_a_file_beside_it_one_a_line) {
     char folder[] = "/tmp/beckon-codes-XXXXXX", path[64], codes[64];
     cr_assert_not_null(mkdtemp(folder));

@@ -17,7 +17,7 @@ static bool holds(const char *text, const struct event *e) {
     }
     int r = condition_parse(str_of(text), &c, &fault);
     cr_assert_eq(r, 0, "%s: %s", text, fault.text);
-    bool yes = condition_holds(&c, NULL, &u, e, 3 * INT64_C(86400000));
+    bool yes = condition_holds(&c, NULL, &u, e, ROW_NONE, 3 * INT64_C(86400000));
     condition_free(&c);
     profile_done(&u.prof);
     return yes;
@@ -30,6 +30,12 @@ static void refuses(const char *text, const char *why, const char *unknown) {
     cr_assert_not_null(strstr(fault.text, why), "%s: %s", text, fault.text);
     cr_assert(str_eq(fault.unknown, str_of(unknown)), "%s: unknown %.*s", text,
               (int)fault.unknown.n, fault.unknown.p);
+}
+
+Test(condition, of_no_item_nothing_holds) {
+    cr_assert(!holds("item.price >= 0", NULL) && !holds("item.category != shoes", NULL));
+    refuses("item.price == cheap", "is not a number", "");
+    refuses("item.colour == red", "no field `item.colour`", "item.colour");
 }
 
 Test(condition, profile_fields_compare_with_every_operator) {

@@ -329,3 +329,80 @@ Test(trigger, lapsed_leaves_alone_who_left_before_the_campaign_began) {
     buf_free(&record);
     buf_free(&user);
 }
+
+/* ---- follows ---- */
+
+static void rescue_and_reminder(enum follow_unless unless) {
+    struct campaign_spec *c = kit_campaign(k, "reminder", EV_VIEW); /* before what it follows */
+    c->channel = STR("push");
+    c->trigger = (struct trigger_spec){
+        .kind = TRIGGER_FOLLOWS, .campaign = STR("rescue"), .after_ms = DAY, .unless = unless};
+    kit_campaign(k, "rescue", EV_FAVORITE)->window_ms = 2 * DAY;
+    kit_start(k);
+}
+
+Test(trigger, a_second_touch_goes_to_those_who_did_not_open_the_first) {
+    rescue_and_reminder(FOLLOW_UNLESS_OPENED);
+    kit_do(k, &u, EV_FAVORITE, "i1", MONDAY);
+    cr_assert_eq(u.u.due_ms, MONDAY + DAY);
+    struct buf b = {0}; /* the timer outlives a restart */
+    size_t used;
+    cr_assert_eq(policy_user_encode(k->set, &u.u, k->model, &b), 0);
+    cr_assert_eq(policy_user_restore(k->set, &u.u, k->model, b.p, b.n, &used), 0);
+    buf_free(&b);
+    kit_time(k, &u, MONDAY + 9 * DAY);
+    cr_assert_eq(sent("reminder"), 1);
+    cr_assert(k->out.d[1].time_ms == MONDAY + DAY && k->out.d[1].item == k->item[1] &&
+              k->out.d[1].cause_hash == k->out.d[0].trigger_hash[0]);
+    kit_do(k, &u, EV_FAVORITE, "i1", MONDAY + 10 * DAY);
+    kit_do(k, &u, EV_CAMPAIGN_OPEN, NULL, MONDAY + 10 * DAY + HOUR);
+    kit_time(k, &u, MONDAY + 20 * DAY);
+    cr_assert_eq(sent("reminder"), 1);
+}
+
+Test(trigger, who_bought_is_not_followed_whatever_was_asked_for) {
+    rescue_and_reminder(FOLLOW_ALWAYS);
+    kit_do(k, &u, EV_FAVORITE, "i1", MONDAY);
+    kit_do(k, &u, EV_CAMPAIGN_OPEN, NULL, MONDAY + HOUR);
+    kit_time(k, &u, MONDAY + 9 * DAY);
+    cr_assert_eq(sent("reminder"), 1);
+    kit_do(k, &u, EV_FAVORITE, "i1", MONDAY + 10 * DAY);
+    kit_do(k, &u, EV_PURCHASE, "i2", MONDAY + 10 * DAY + HOUR);
+    kit_time(k, &u, MONDAY + 20 * DAY);
+    cr_assert_eq(sent("reminder"), 1);
+}
+
+Test(trigger, opening_is_not_redeeming) {
+    rescue_and_reminder(FOLLOW_UNLESS_REDEEMED);
+    kit_do(k, &u, EV_FAVORITE, "i1", MONDAY);
+    kit_do(k, &u, EV_CAMPAIGN_OPEN, NULL, MONDAY + HOUR);
+    kit_time(k, &u, MONDAY + 9 * DAY);
+    cr_assert_eq(sent("reminder"), 1);
+    kit_do(k, &u, EV_FAVORITE, "i1", MONDAY + 10 * DAY);
+    kit_do(k, &u, EV_CAMPAIGN_REDEEM, NULL, MONDAY + 10 * DAY + HOUR);
+    kit_time(k, &u, MONDAY + 20 * DAY);
+    cr_assert_eq(sent("reminder"), 1);
+}
+
+Test(trigger, a_window_that_closes_before_it_is_asked_cannot_be_followed) {
+    rescue_and_reminder(FOLLOW_ALWAYS);
+    struct policy_set *set = NULL;
+    k->campaign[1].window_ms = DAY;
+    cr_assert_eq(policy_set_new(&k->spec, &set), -EINVAL);
+    k->campaign[1].window_ms = DAY + 1;
+    k->campaign[0].trigger.campaign = STR("nobody");
+    cr_assert_eq(policy_set_new(&k->spec, &set), -EINVAL);
+}
+
+Test(trigger, an_audience_may_look_at_the_item) {
+    static const struct str audience[] = {STR("item.price >= 14"), STR("item.category in [hats]")};
+    struct campaign_spec *c = kit_campaign(k, "a", EV_FAVORITE);
+    c->audience = audience;
+    c->n_audience = 2;
+    kit_start(k);
+    const char *const items[] = {"i1", "i4", "i5", "i7"}; /* i4 and i7: hats for 14 and 17 */
+    for (int i = 0; i < 4; i++)
+        kit_do(k, &u, EV_FAVORITE, items[i], MONDAY + i);
+    kit_do(k, &u, EV_FAVORITE, NULL, MONDAY + 9);
+    cr_assert(sent("a") == 2 && k->out.d[0].item == k->item[4] && k->out.d[1].item == k->item[7]);
+}
