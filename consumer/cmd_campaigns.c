@@ -1,9 +1,12 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "consumer/cache.h"
 #include "consumer/campaign_file.h"
 #include "consumer/cli.h"
+#include "consumer/control.h"
 #include "consumer/log.h"
+#include "consumer/look.h"
 #include "policy/spec.h"
 
 static void print_json(json_t *v) {
@@ -101,21 +104,67 @@ static int show(const struct config *cfg, const char *path, bool check, bool jso
     return set ? EXIT_DONE : EXIT_USAGE;
 }
 
+/* Writes beckon:control; the running processes obey within a second. An exit code. */
+static int command(const struct config *cfg, const char *what, const char *id) {
+    autofree(policy_set_free) struct policy_set *set = NULL;
+    autofree(redis_free) struct redis *redis = NULL;
+    bool all = strcmp(id, "all") == 0, pause = strcmp(what, "pause") == 0,
+         approve = strcmp(what, "approve") == 0;
+    if (campaign_file_load(cfg, &set) < 0)
+        return EXIT_USAGE;
+    int k = all ? 0 : policy_campaign_find(set, str_of(id));
+    if (k < 0 || (all && approve)) {
+        fprintf(stderr, "beckon campaigns: no campaign %s in %s; see beckon campaigns list\n",
+                log_q(id), log_q(cfg->policy_campaigns));
+        return EXIT_USAGE;
+    }
+    if (approve && !policy_campaign_needs_approval(set, (size_t)k)) {
+        printf("%s needs no approval\n", id);
+        return EXIT_DONE;
+    }
+    char field[96], value[17] = "pause";
+    snprintf(field, sizeof field, all ? "all" : "%s:%s", approve ? "approve" : "pause", id);
+    if (approve)
+        control_fingerprint(set, (size_t)k, value);
+    if (look_open(cfg, &redis) < 0)
+        return EXIT_FAILED;
+    struct buf key = {0};
+    cache_key(&key, cfg->redis_prefix, "control", (struct str){0});
+    const struct str args[] = {pause || approve ? STR("HSET") : STR("HDEL"),
+                               {(const char *)key.p, key.n},
+                               str_of(field),
+                               str_of(value)};
+    redisReply *reply = key.failed ? NULL : look_ask(redis, cfg, pause || approve ? 4 : 3, args);
+    bool done = reply != NULL;
+    freeReplyObject(reply);
+    buf_free(&key);
+    if (done)
+        printf("%s: %s\n", id, pause ? "paused" : approve ? "approved" : "resumed");
+    return done ? EXIT_DONE : EXIT_FAILED;
+}
+
 int cmd_campaigns(int argc, char **argv) {
     bool json = false;
     const struct flag flags[] = {
         {"json", FLAG_BOOL, &json, NULL, "one JSON value on standard output", 0, 0}};
     const struct usage usage = {
-        .synopsis = "campaigns list|check [FILE] [--json]",
+        .synopsis = "campaigns list|check [FILE] [--json]\n"
+                    "       beckon campaigns pause|resume|approve ID",
         .text = "Lists the campaigns of a file in its order, or checks the file: every fault is "
                 "named at once "
                 "with its line, its key and what to write instead, and the exit code is 2. Without "
                 "FILE it is "
                 "policy.campaigns of the configuration. What each key means is told in "
                 "policy/README.md; "
-                "deploy/campaigns.yaml has an example of every kind.",
+                "deploy/campaigns.yaml has an example of every kind.\n\n"
+                "pause, resume and approve write beckon:control in Redis, and what runs obeys "
+                "within a second; ID may be `all` for pause and resume (the kill switch). An "
+                "approval is of the campaign as it stands in policy.campaigns: once its offers, "
+                "audience, trigger, channel or budget change it has to be approved again.",
         .examples = "  beckon campaigns check deploy/campaigns.yaml\n"
-                    "  beckon campaigns list --json | jq -r '.[] | select(.paused) | .id'\n",
+                    "  beckon campaigns list --json | jq -r '.[] | select(.paused) | .id'\n"
+                    "  beckon campaigns pause all\n"
+                    "  beckon campaigns approve spring-sale\n",
         .flags = flags,
         .n_flags = ARRAY_LEN(flags),
         .min_args = 1,
@@ -126,10 +175,19 @@ int cmd_campaigns(int argc, char **argv) {
     int r = cli_parse(&usage, argc, argv, &args, &cfg);
     if (r)
         return r - 1;
+    const char *what = args.v[0];
+    if (strcmp(what, "pause") == 0 || strcmp(what, "resume") == 0 || strcmp(what, "approve") == 0) {
+        if (args.n < 2)
+            fprintf(stderr, "beckon campaigns %s: name a campaign\n", what);
+        r = args.n < 2 ? EXIT_USAGE : command(cfg, what, args.v[1]);
+        flag_list_clear(&args);
+        return r;
+    }
     bool check = strcmp(args.v[0], "check") == 0, list = strcmp(args.v[0], "list") == 0;
     const char *path = args.n > 1 ? args.v[1] : cfg->policy_campaigns;
     if (!check && !list)
-        fprintf(stderr, "beckon campaigns: %s is neither list nor check\n", log_q(args.v[0]));
+        fprintf(stderr, "beckon campaigns: %s is none of list, check, pause, resume, approve\n",
+                log_q(args.v[0]));
     else if (!*path)
         fprintf(stderr, "beckon campaigns: name a file, or set policy.campaigns\n");
     r = (check || list) && *path ? show(cfg, path, check, json) : EXIT_USAGE;

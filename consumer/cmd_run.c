@@ -1,15 +1,58 @@
+#include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 
+#include "consumer/campaign_watch.h"
 #include "consumer/cli.h"
 #include "consumer/engine.h"
 #include "consumer/log.h"
 
-static atomic_bool stop;
+enum { LOOK_MS = 500 };
+
+/* stop: leave; halt: what runs now ends, to leave or to begin anew; reload: look at the file. */
+static atomic_bool stop, halt, reload;
 
 static void on_signal(int sig) {
     (void)sig;
     atomic_store(&stop, true);
+    atomic_store(&halt, true);
+}
+
+static void on_hangup(int sig) {
+    (void)sig;
+    atomic_store(&reload, true);
+}
+
+/* Until it is to end, or the campaign file was changed for another good one: true. */
+static bool campaigns_change(const struct engine *e, struct campaign_watch *w) {
+    while (engine_running(e) && !atomic_load(&stop)) {
+        poll(NULL, 0, LOOK_MS);
+        if (campaign_watch_look(w, atomic_exchange(&reload, false)))
+            return true;
+    }
+    return false;
+}
+
+/* Runs the engine, and again for each change of the campaigns: everything is committed, handed
+ * over and restored as at a restart, so that nothing of the old file is left anywhere. */
+static int run(const struct config *cfg, enum stream_end *ret_end) {
+    struct campaign_watch watch;
+    for (bool again = true; again;) {
+        struct engine *e = NULL;
+        struct engine_config ec = {.cfg = cfg, .stop = &halt, .static_member = true};
+        campaign_watch_start(&watch, cfg);
+        int r = engine_start(&ec, &e);
+        if (r < 0)
+            return r;
+        again = campaigns_change(e, &watch);
+        atomic_store(&halt, again || atomic_load(&halt));
+        *ret_end = engine_finish(e);
+        again = again && *ret_end == STREAM_STOPPED;
+        atomic_store(&halt, false);
+        if (atomic_load(&stop)) /* asked for meanwhile */
+            again = false;
+    }
+    return 0;
 }
 
 int cmd_run(int argc, char **argv) {
@@ -19,6 +62,9 @@ int cmd_run(int argc, char **argv) {
                 "list to\n"
                 "Redis and sends campaign triggers, until SIGTERM or SIGINT; then it commits and "
                 "leaves.\n"
+                "A changed campaign file takes effect by itself, or on SIGHUP, if it has no fault; "
+                "else the "
+                "old one stays.\n"
                 "Topics that are missing are created. The catalogue and user-control are read "
                 "whole first.\n"
                 "\n"
@@ -40,12 +86,13 @@ int cmd_run(int argc, char **argv) {
     sigaction(SIGINT, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
 
-    struct engine *e = NULL;
-    struct engine_config ec = {.cfg = cfg, .stop = &stop, .static_member = true};
-    r = engine_start(&ec, &e);
+    sa.sa_handler = on_hangup;
+    sigaction(SIGHUP, &sa, NULL);
+    enum stream_end end = STREAM_STOPPED;
+    r = run(cfg, &end);
     if (r < 0)
         return r == -EINTR ? EXIT_DONE : r == -EINVAL ? EXIT_USAGE : EXIT_FAILED;
-    switch (engine_finish(e)) {
+    switch (end) {
     case STREAM_STOPPED:
         log_info("stopped", "clean=yes");
         return EXIT_DONE;

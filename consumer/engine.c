@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "consumer/campaign_file.h"
+#include "consumer/control.h"
 #include "consumer/globals.h"
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
@@ -117,6 +118,15 @@ static int start_workers(struct engine *e) {
     return 0;
 }
 
+/* What people paused is paused from the first event on. */
+static int obey_control(struct engine *e) {
+    autofree(control_free) struct control *c = NULL;
+    int r = control_new(e->world, &c);
+    if (r == 0 && policy_campaigns(e->world->policies) && control_read(c) < 0)
+        log_warning("control-not-read", "redis=%s pauses=none", log_q(e->cfg->redis_address));
+    return r;
+}
+
 /* ---- what others ask ---- */
 
 void engine_metrics(const struct engine *e, struct metrics *ret) {
@@ -200,10 +210,11 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
         r = metrics_serve(c->cfg->app_metrics_listen, &(struct metrics_source){e, collect, healthy},
                           &e->server);
     if (r == 0)
+        r = obey_control(e);
+    if (r == 0)
         r = start_workers(e);
-    if (r == 0) {
+    if (r == 0)
         r = publisher_start(e, e->cfg, &e->publisher);
-    }
     if (r < 0) {
         atomic_store(&e->stop, true);
         for (size_t i = 0; i < e->n_started; i++)

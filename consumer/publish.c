@@ -6,9 +6,10 @@
 
 #include "consumer/cache.h"
 #include "consumer/clock.h"
+#include "consumer/control.h"
 #include "consumer/processes.h"
 
-enum { STATS_MS = 1000, OWN_TTL_MS = 10000, TICK_MS = 50, LEARNER_INDEX = 1000 };
+enum { STATS_MS = 1000, CONTROL_MS = 500, OWN_TTL_MS = 10000, TICK_MS = 50, LEARNER_INDEX = 1000 };
 
 struct publisher {
     struct engine *engine;
@@ -17,6 +18,7 @@ struct publisher {
     struct processes *processes;
     struct tally own, all;
     struct learner *learner;
+    struct control *control;
     struct metrics metrics;
     struct list list;
     uint64_t last_events;
@@ -182,10 +184,14 @@ static bool stored(struct publisher *p) {
 
 static void *publish(void *arg) {
     struct publisher *p = arg;
-    int64_t stats_due_us = 0, trending_due_us = 0;
+    int64_t stats_due_us = 0, trending_due_us = 0, control_due_us = 0;
     for (bool last = false; !last;) {
         last = atomic_load(&p->quit);
         int64_t now = clock_mono_us();
+        if (!last && now >= control_due_us) {
+            control_read(p->control);
+            control_due_us = now + CONTROL_MS * 1000;
+        }
         if (cache_wiped(p->cache))
             stats_due_us = trending_due_us = 0;
         /* While Redis is away nothing piles up here: the numbers come again. */
@@ -211,6 +217,7 @@ static void *publish(void *arg) {
 static void publisher_free(struct publisher *p) {
     if (!p)
         return;
+    control_free(p->control);
     cache_free(p->cache);
     processes_free(p->processes);
     tally_free(&p->own);
@@ -230,6 +237,8 @@ int publisher_start(struct engine *e, const struct config *cfg, struct publisher
     int r = cache_new(cfg, &p->cache);
     if (r == 0)
         r = processes_new(cfg, &p->processes);
+    if (r == 0)
+        r = control_new(engine_world(e), &p->control);
     if (r == 0)
         r = learner_new(engine_world(e)->model, LEARNER_INDEX, &p->learner);
     if (r == 0)

@@ -128,6 +128,7 @@ static struct policy_context context(struct worker *w, struct lane *l, struct us
         .consent =
             policy_campaigns(set) ? wishes_get(w->world->wishes, u->id) : (struct consent){0},
         .paused_campaigns = w->world->paused_campaign,
+        .approved_campaigns = w->world->approved_campaign,
         .paused_all = __atomic_load_n(&w->world->paused_all, __ATOMIC_RELAXED),
     };
 }

@@ -29,7 +29,7 @@ struct world {
     uint64_t n_drops;         /* relaxed reads */
 
     /* What people set in beckon:control; bytes read relaxed. */
-    uint8_t paused_campaign[POLICY_CAMPAIGNS_MAX];
+    uint8_t paused_campaign[POLICY_CAMPAIGNS_MAX], approved_campaign[POLICY_CAMPAIGNS_MAX];
     bool paused_all;
 };
 
