@@ -334,6 +334,8 @@ static void read_method(struct yaml_walk *w, const yaml_node_t *v, void *group) 
         names[i] = policy_method_name((enum policy_method)i);
         if (text && strcmp(text, names[i]) == 0) {
             ((struct group_spec *)group)->method = (enum policy_method)i;
+            if (i == METHOD_DQN)
+                walk_fault(w, v, "dqn cannot choose yet; take thompson");
             return;
         }
     }

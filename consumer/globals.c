@@ -8,6 +8,7 @@
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 #include "consumer/outbox.h"
+#include "consumer/policy_records.h"
 #include "consumer/refused.h"
 
 enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256 };
@@ -28,6 +29,7 @@ struct globals {
     struct refused *refused;
     rd_kafka_message_t *held; /* its schema cannot be had now: nothing overtakes it */
     struct buf key, value;
+    struct policy_records policies;
     struct outbox outbox;
     uint64_t undelivered; /* since the last warning */
     pthread_t thread;
@@ -51,6 +53,10 @@ static int restore_row(struct globals *g, struct str key, const rd_kafka_message
     return r;
 }
 
+static int note_policy(struct globals *g, struct str key, const rd_kafka_message_t *m) {
+    return m->payload ? policy_records_note(&g->policies, key, m->payload, m->len) : 0;
+}
+
 /* One record of any of the topics. False: it can only be read when the schema registry answers
  * again. */
 static bool apply(struct globals *g, const rd_kafka_message_t *m) {
@@ -62,7 +68,7 @@ static bool apply(struct globals *g, const rd_kafka_message_t *m) {
     int err = 0;
     _Atomic uint64_t *count = NULL;
     if (strcmp(topic, g->model_topic) == 0) {
-        err = restore_row(g, key, m);
+        err = policy_record_is(key) ? note_policy(g, key, m) : restore_row(g, key, m);
     } else if (strcmp(topic, g->cfg->topics_items) == 0) {
         struct item_info info;
         count = &g->metrics->catalogue;
@@ -213,6 +219,10 @@ static int read_whole(struct globals *g) {
     if (atomic_load(g->stop))
         return -EINTR;
     stop_following_model(g);
+    size_t bad =
+        policy_records_learn(&g->policies, g->world->policies, str_of(g->cfg->app_instance));
+    if (bad)
+        log_warning("policy-records-refused", "records=%zu", bad);
     log_info("catalogue-ready", "records=%llu refused=%llu items=%u wishes=%zu ms=%lld",
              (unsigned long long)g->records, (unsigned long long)refused_count(g->refused),
              model_items(g->world->model), wishes_users(g->world->wishes),
@@ -239,8 +249,17 @@ static bool collect_rows(struct globals *g, uint32_t *cursor) {
     return more;
 }
 
+static void collect_policies(struct globals *g) {
+    for (size_t group = 0;
+         policy_records_next(&g->policies, g->world->policies, str_of(g->cfg->app_instance), &group,
+                             &g->key, &g->value);)
+        outbox_put(&g->outbox, g->model_topic, RD_KAFKA_PARTITION_UA, g->key.p, g->key.n,
+                   g->value.p, g->value.n, 0, NULL);
+}
+
 static void save_model(struct globals *g) {
     uint32_t cursor = 0;
+    collect_policies(g);
     for (bool more = true; more;) {
         more = collect_rows(g, &cursor);
         uint64_t dropped = 0;
@@ -312,6 +331,7 @@ static void globals_free(struct globals *g) {
         rd_kafka_topic_partition_list_destroy(g->end.list);
     decoder_free(g->decoder);
     refused_free(g->refused);
+    policy_records_free(&g->policies);
     buf_free(&g->key);
     buf_free(&g->value);
     outbox_free(&g->outbox);

@@ -1,6 +1,7 @@
 /* What policy's files share: the compiled set, a shard's books, a user's state. */
 #pragma once
 
+#include "policy/learned.h"
 #include "policy/spec.h"
 
 #define TIME_NEVER INT64_MAX
@@ -26,6 +27,7 @@ struct group {
     struct group_spec spec;
     const struct policy_kind *kind;
     void *self;
+    struct learned *learned; /* owned; NULL: does not learn */
 };
 
 struct pool {

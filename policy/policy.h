@@ -27,7 +27,12 @@
 
 #include "policy/outcome.h"
 
-enum { POLICY_CHANNELS_MAX = 16, POLICY_CAMPAIGNS_MAX = 256, OFFERS_MAX = 16 };
+enum {
+    POLICY_CHANNELS_MAX = 16,
+    POLICY_CAMPAIGNS_MAX = 256,
+    OFFERS_MAX = 16,
+    POLICY_GROUPS_MAX = 17
+};
 enum { POLICY_PAIRS_MAX = 1024 /* of campaign and offer */, CODE_MAX = 64 };
 
 /* Why a campaign that was triggered did or did not reach the user. One code per
@@ -251,5 +256,9 @@ extern const struct policy_kind policy_random;
 /* Gives a group its policy, before any event is decided. `self` is borrowed. In modes other than
  * online the rules act all the same. */
 void policy_set_use(struct policy_set *s, size_t group, const struct policy_kind *kind, void *self);
+struct str policy_group_name(const struct policy_set *s, size_t group);
+struct learned; /* policy/learned.h */
+/* What the group learned; NULL: its policy does not learn. */
+struct learned *policy_group_learned(const struct policy_set *s, size_t group);
 /* Hands outcomes to the policies that learn from them. */
 void policy_learn(const struct policy_set *s, const struct outcome *o);

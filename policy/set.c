@@ -40,6 +40,8 @@ void policy_set_free(struct policy_set *s) {
             condition_free(&s->c[i].audience[j]);
         free(s->c[i].audience);
     }
+    for (size_t i = 0; i < s->n_groups; i++)
+        learned_free(s->group[i].learned);
     for (size_t i = 0; i < s->n_pools; i++)
         pool_free(&s->pool[i]);
     free(s->c);
@@ -136,9 +138,15 @@ static int compile_groups(struct policy_set *s, const struct policy_spec *spec, 
             return -EEXIST;
         *g = (struct group){.spec = spec->group[i], .kind = &policy_rules};
         g->spec.name = keep(text, spec->group[i].name);
+        s->n_groups++;
         if (g->spec.method == METHOD_RANDOM)
             g->kind = &policy_random;
-        s->n_groups++;
+        if (g->spec.method == METHOD_RULES || g->spec.method == METHOD_RANDOM)
+            continue;
+        int r = learned_new(g->spec.method, s->trigger_seed, &g->learned);
+        if (r < 0)
+            return r;
+        policy_set_use(s, s->n_groups - 1, &policy_learned, g->learned);
     }
     return 0;
 }
@@ -376,6 +384,14 @@ void policy_set_use(struct policy_set *s, size_t group, const struct policy_kind
                     void *self) {
     s->group[group].kind = kind;
     s->group[group].self = self;
+}
+
+struct str policy_group_name(const struct policy_set *s, size_t group) {
+    return s->group[group].spec.name;
+}
+
+struct learned *policy_group_learned(const struct policy_set *s, size_t group) {
+    return s->group[group].learned;
 }
 
 size_t policy_groups(const struct policy_set *s) {

@@ -5,7 +5,13 @@
 #include "policy/condition.h"
 #include "policy/zone.h"
 
-enum { CAPS_MAX = 4, VIEWED_TIMES_MAX = 16, CAP_COUNT_MAX = 100, GROUPS_MAX = 16, POOLS_MAX = 64 };
+enum {
+    CAPS_MAX = 4,
+    VIEWED_TIMES_MAX = 16,
+    CAP_COUNT_MAX = 100,
+    GROUPS_MAX = POLICY_GROUPS_MAX - 1,
+    POOLS_MAX = 64
+};
 
 #define TRIGGER_KINDS(X)                                                                           \
     X(CART_ABANDONED, "cart_abandoned", "something was put into the cart and not bought")          \
@@ -176,8 +182,8 @@ struct policy_spec {
 };
 
 /* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns, offers or channels), -EEXIST (two
- * campaigns with one id) or -EINVAL (a condition that does not parse, a number out of
- * its bounds): the caller has checked these and told people about them. */
+ * campaigns with one id) -ENOTSUP (dqn cannot choose yet) or -EINVAL (a condition that does not
+ * parse, a number out of its bounds): the caller has checked these and told people about them. */
 int policy_set_new(const struct policy_spec *spec, struct policy_set **ret);
 
 int64_t policy_window_ms(const struct campaign_spec *c); /* of its answers */
