@@ -163,7 +163,9 @@ static size_t partition(const struct policy_set *set, size_t group, struct candi
     struct candidate others[POLICY_PAIRS_MAX];
     size_t mine = 0, rest = 0;
     for (size_t i = 0; i < n; i++)
-        if (group_of(set, &cand[i]) == group)
+        if (group_of(set, &cand[i]) == group && mine == i)
+            mine++;
+        else if (group_of(set, &cand[i]) == group)
             cand[mine++] = cand[i];
         else
             others[rest++] = cand[i];
@@ -196,9 +198,7 @@ static bool ask(const struct policy_context *c, int64_t now_ms, const struct gro
     float *own = x + FEATURES_SHARED;
     if (!x)
         return false;
-    features_shared(c, now_ms, x);
-    for (size_t i = 0; i < n; i++)
-        features_own(c, now_ms, &cand[i], own + i * FEATURES_OWN);
+    features(c, now_ms, cand, n, x, own);
     arms.shared = x;
     arms.own = own;
     (acts ? g->kind : &policy_rules)
@@ -267,11 +267,12 @@ static size_t offers_of(const struct policy_context *c, int64_t now_ms,
                         struct decisions *out) {
     const struct campaign *k = &c->set->c[cand->campaign];
     enum policy_reason first = PR_SENT;
+    bool full_price = guard_full_price(c, cand->item);
     size_t n = 0;
     for (size_t i = 0; i < k->spec.n_offers && n < room; i++) {
         ret[n] = *cand;
         ret[n].offer = (uint8_t)i;
-        enum policy_reason r = guard_offer(c, &ret[n]);
+        enum policy_reason r = guard_offer(c, &ret[n], full_price);
         if (r == PR_SENT)
             n++;
         else if (first == PR_SENT)

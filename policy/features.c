@@ -38,7 +38,7 @@ static void put_embedding(const struct policy_context *c, float *ret) {
         ret[i] = (float)(ret[i] / sqrt(norm));
 }
 
-void features_shared(const struct policy_context *c, int64_t now_ms, float *ret) {
+static void put_shared(const struct policy_context *c, int64_t now_ms, float *ret) {
     const struct user_ext *x = c->user->ext;
     const struct tz_rules *tz = guard_zone(c);
     int64_t local_ms = now_ms + (int64_t)tz_offset_s(tz, now_ms / 1000) * 1000;
@@ -64,35 +64,66 @@ void features_shared(const struct policy_context *c, int64_t now_ms, float *ret)
     put_embedding(c, ret + FEATURES_PROFILE);
 }
 
-void features_own(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
-                  float *ret) {
-    const struct campaign *k = &c->set->c[cand->campaign];
-    const struct offer_spec *o = &k->spec.offer[cand->offer];
+/* What all offers of a campaign share. */
+static void put_campaign(const struct policy_context *c, const struct campaign *k,
+                         const float *shared, float *ret) {
     const struct user_ext *x = c->user->ext;
-    struct item_view v = {.price = NAN, .margin = NAN};
-    if (cand->item < model_items(c->model))
-        model_item_view(c->model, cand->item, &v);
-    uint32_t of_campaign = 0;
+    uint32_t sent = 0;
     for (size_t i = 0; x && i < x->n_sends; i++)
-        of_campaign += x->sends[i].campaign == k->hash;
+        sent += x->sends[i].campaign == k->hash;
     memset(ret, 0, FEATURES_OWN * sizeof *ret);
     ret[FO_ONE] = 1;
-    ret[FO_PERCENT] = (float)(o->percent / 20);
-    ret[FO_AMOUNT] = o->amount > 0 ? (float)(v.price > o->amount ? o->amount / v.price : 1) : 0;
-    ret[FO_SHIPPING] = o->free_shipping;
+    ret[FO_COST] = log1(100 * k->spec.contact_cost, 1);
+    ret[FO_SENT] = shared[FS_SENT_WEEK];
+    ret[FO_CAMPAIGN_SENT] = (float)sent / 3;
+    ret[FO_CART] = shared[FS_CART];
+    ret[FO_BOUGHT] = shared[FS_BOUGHT];
+    ret[FEATURES_OFFER + k->hash % FEATURES_CAMPAIGNS] = 1;
+}
+
+static void put_item(const struct policy_context *c, int64_t now_ms, const struct item_view *v,
+                     const struct candidate *cand, float *ret) {
     ret[FO_DROP] =
         cand->old_price > 0 ? (float)((cand->old_price - cand->new_price) / cand->old_price) : 0;
-    ret[FO_PRICE] = log1(v.price, 8);
-    ret[FO_MARGIN] = (float)(isnan(v.margin) ? c->set->reward.margin : v.margin);
-    ret[FO_COST] = log1(100 * k->spec.contact_cost, 1);
-    ret[FO_SENT] = (float)sent_within(x, now_ms, WEEK_MS) / 5;
-    ret[FO_CAMPAIGN_SENT] = (float)of_campaign / 3;
-    ret[FO_CART] = log1(field(c, PF_CART_VALUE, now_ms), 8);
-    ret[FO_BOUGHT] = fading(field(c, PF_DAYS_SINCE_PURCHASE, now_ms), 30);
-    ret[FO_PERCENT_BOUGHT] = ret[FO_PERCENT] * ret[FO_BOUGHT];
-    ret[FO_PERCENT_CART] = ret[FO_PERCENT] * ret[FO_CART];
-    ret[FO_PERCENT_PRICE] = ret[FO_PERCENT] * log1(field(c, PF_AVG_PRICE, now_ms), 8);
-    ret[FO_FIT] =
-        v.category_key ? (float)profile_category_share(&c->user->prof, v.category_key, now_ms) : 0;
-    ret[FEATURES_OFFER + k->hash % FEATURES_CAMPAIGNS] = 1;
+    ret[FO_PRICE] = log1(v->price, 8);
+    ret[FO_MARGIN] = (float)(isnan(v->margin) ? c->set->reward.margin : v->margin);
+    ret[FO_FIT] = v->category_key
+                      ? (float)profile_category_share(&c->user->prof, v->category_key, now_ms)
+                      : 0;
+}
+
+static void put_offer(const struct offer_spec *o, const float *shared, double price, float *ret) {
+    ret[FO_PERCENT] = (float)(o->percent / 20);
+    ret[FO_AMOUNT] = o->amount > 0 ? (float)(price > o->amount ? o->amount / price : 1) : 0;
+    ret[FO_SHIPPING] = o->free_shipping;
+    ret[FO_PERCENT_BOUGHT] = ret[FO_PERCENT] * shared[FS_BOUGHT];
+    ret[FO_PERCENT_CART] = ret[FO_PERCENT] * shared[FS_CART];
+    ret[FO_PERCENT_PRICE] = ret[FO_PERCENT] * shared[FS_AVG_PRICE];
+}
+
+void features(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
+              size_t n, float *ret_shared, float *ret_own) {
+    struct item_view v = {0};
+    put_shared(c, now_ms, ret_shared);
+    for (size_t i = 0; i < n; i++, ret_own += FEATURES_OWN) {
+        const struct campaign *k = &c->set->c[cand[i].campaign];
+        bool same = i && cand[i].campaign == cand[i - 1].campaign;
+        if (same) { /* of one campaign, and so about one item */
+            memcpy(ret_own, ret_own - FEATURES_OWN, FEATURES_OWN * sizeof *ret_own);
+        } else {
+            put_campaign(c, k, ret_shared, ret_own);
+            if (i && cand[i].item == cand[i - 1].item && isnan(cand[i].old_price) &&
+                isnan(cand[i - 1].old_price)) {
+                static const uint8_t items[] = {FO_DROP, FO_PRICE, FO_MARGIN, FO_FIT};
+                for (size_t f = 0; f < ARRAY_LEN(items); f++)
+                    ret_own[items[f]] = ret_own[(int)items[f] - FEATURES_OWN];
+            } else {
+                v = (struct item_view){.price = NAN, .margin = NAN};
+                if (cand[i].item < model_items(c->model))
+                    model_item_view(c->model, cand[i].item, &v);
+                put_item(c, now_ms, &v, &cand[i], ret_own);
+            }
+        }
+        put_offer(&k->spec.offer[cand[i].offer], ret_shared, v.price, ret_own);
+    }
 }

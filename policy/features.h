@@ -67,8 +67,7 @@ enum feature_own {
 
 #define FEATURES_BYTES ((FEATURES_SHARED + FEATURES_OWN) * sizeof(float))
 
-/* float[FEATURES_SHARED]. */
-void features_shared(const struct policy_context *c, int64_t now_ms, float *ret);
-/* float[FEATURES_OWN] of one candidate. */
-void features_own(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
-                  float *ret);
+/* Of n candidates, those of one campaign side by side: ret_shared float[FEATURES_SHARED], ret_own
+ * float[n][FEATURES_OWN]. */
+void features(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
+              size_t n, float *ret_shared, float *ret_own);

@@ -142,9 +142,9 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
         return PR_NO_CONSENT;
     if (protected_item(c, cand->item) || protected_user(c->user))
         return PR_SENSITIVE;
-    if (hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
+    if (set->holdout && hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
         return PR_HOLDOUT;
-    if (hash_str(c->user->id, k->holdout_seed) % 10000 < k->spec.holdout)
+    if (k->spec.holdout && hash_str(c->user->id, k->holdout_seed) % 10000 < k->spec.holdout)
         return PR_CAMPAIGN_HOLDOUT;
     enum policy_reason r = guard_caps(c, k, now_ms);
     if (r != PR_SENT)
@@ -157,9 +157,14 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
                                                                                  : PR_SENT;
 }
 
-enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand) {
+bool guard_full_price(const struct policy_context *c, uint32_t item) {
+    return item_has(c, item, ITEM_NO_DISCOUNT);
+}
+
+enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand,
+                               bool full_price) {
     const struct offer_spec *o = &c->set->c[cand->campaign].spec.offer[cand->offer];
-    if (o->discount && item_has(c, cand->item, ITEM_NO_DISCOUNT))
+    if (o->discount && full_price)
         return PR_SENSITIVE;
     if (o->percent > c->set->approval.percent && !approved(c, cand->campaign))
         return PR_APPROVAL;

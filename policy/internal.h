@@ -231,8 +231,10 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
                          const struct candidate *cand);
 /* Remembers what an event says of its user's age: context `age` in years, or `minor`. -ENOMEM. */
 int guard_note_age(const struct policy_context *c, const struct event *e);
-/* The same of one of its offers. */
-enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand);
+/* The same of one of its offers; full_price: the item excludes discounts. */
+enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand,
+                               bool full_price);
+bool guard_full_price(const struct policy_context *c, uint32_t item);
 const struct tz_rules *guard_zone(const struct policy_context *c); /* the user's, or the default */
 /* A coupon code by its template: {hash} becomes ten characters of `hash` that nobody misreads
  * (Crockford's base 32). Longer ones are cut. */
