@@ -41,6 +41,10 @@ void world_model_config(const struct config *cfg, struct model_config *c) {
     c->bought_window_ms = cfg->lists_bought_window;
     c->show_restricted_adult = cfg->lists_adult;
     c->top_n = (uint32_t)cfg->lists_n;
+    c->per_category = (uint32_t)cfg->lists_per_category;
+    c->diversity = (float)cfg->lists_diversity;
+    c->novelty = (float)cfg->lists_novelty;
+    c->exploration = (float)cfg->lists_exploration;
     c->flood_per_minute = (uint32_t)cfg->model_flood_per_minute;
     c->bot_minutes = (uint32_t)cfg->model_bot_minutes;
 }

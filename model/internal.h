@@ -27,6 +27,8 @@ struct categories {
     uint32_t n, cap;
 };
 
+enum { NEWCOMERS = 64 };
+
 struct model {
     struct model_config c;
     uint64_t hash_seed; /* for every id_index of this model and its shards */
@@ -48,6 +50,9 @@ struct model {
     struct pulse *pulse;
     struct ranker *ranker;
     struct context *context;
+    uint32_t newcomer[NEWCOMERS]; /* rows with few events, a ring; see diversify.h */
+    uint32_t newcomers_n;         /* ever put there */
+    uint32_t newcomer_hand;
     uint32_t tick; /* events of items taken in: what horizons are counted in; relaxed */
 };
 

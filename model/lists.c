@@ -16,7 +16,7 @@ static void list_trend(struct learner *l, enum trend_kind kind, uint32_t n, int6
     ret->n = (uint32_t)trend_top(l->m->trend, kind, l->m->items.rows, now_ms, listed, l->m, e,
                                  MIN(n, (uint32_t)TOP_MAX));
     for (uint32_t i = 0; i < ret->n; i++)
-        ret->e[i] = (struct list_entry){e[i].row, e[i].value, BECAUSE_TREND};
+        ret->e[i] = (struct list_entry){e[i].row, e[i].value, BECAUSE_TREND, 0};
 }
 
 void model_trending(struct learner *l, uint32_t n, int64_t now_ms, struct list *ret) {
@@ -56,7 +56,7 @@ static void list_nearest(struct learner *l, uint32_t item, uint32_t n, struct li
         if (ret->n < n)
             ret->n++;
         memmove(&ret->e[at + 1], &ret->e[at], (ret->n - 1 - at) * sizeof *ret->e);
-        ret->e[at] = (struct list_entry){row, cosine, BECAUSE_CONTENT};
+        ret->e[at] = (struct list_entry){row, cosine, BECAUSE_CONTENT, 0};
     }
 }
 
@@ -71,6 +71,13 @@ void model_similar(struct learner *l, uint32_t item, uint32_t n, struct list *re
     size_t k = covisit_neighbours(m->covisit, item, seen_s * 1000, pairs, COVISIT_SLOTS);
     for (size_t i = 0; i < k && ret->n < n; i++)
         if (pairs[i].item < m->items.rows && pairs[i].item != item && listed(l->m, pairs[i].item))
-            ret->e[ret->n++] = (struct list_entry){pairs[i].item, pairs[i].boost, BECAUSE_SIMILAR};
+            ret->e[ret->n++] =
+                (struct list_entry){pairs[i].item, pairs[i].boost, BECAUSE_SIMILAR, 0};
     list_nearest(l, item, n, ret);
+}
+
+const char *list_reason_name(enum list_reason r) {
+    static const char *const names[BECAUSE_COUNT] = {"taste", "content", "similar", "trend",
+                                                     "explored"};
+    return r < BECAUSE_COUNT ? names[r] : "";
 }

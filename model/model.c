@@ -1,5 +1,6 @@
 #include "model/context.h"
 #include "model/covisit.h"
+#include "model/diversify.h"
 #include "model/pairs.h"
 #include "model/pulse.h"
 #include "model/ranker.h"
@@ -62,6 +63,10 @@ void model_config_default(struct model_config *c) {
 #undef X
 }
 
+static bool is_share(float v) {
+    return v >= 0 && v <= 1;
+}
+
 static bool config_valid(const struct model_config *c) {
     return c->dim >= 8 && c->dim <= DIM_MAX && c->dim % 8 == 0 && c->top_n >= 1 &&
            c->top_n <= TOP_MAX && c->max_items >= 1 && c->max_items < PROFILE_ROW_MAX &&
@@ -69,7 +74,8 @@ static bool config_valid(const struct model_config *c) {
            c->negatives <= NEGATIVES_MAX && c->learning_rate > 0 && c->learning_rate <= 10 &&
            c->l2 >= 0 && c->l2 <= 10 && c->clip > 0 && c->clip <= 1e6f && c->negative_alpha >= 0 &&
            c->negative_alpha <= 1 && c->covisit_weight >= 0 && c->covisit_weight <= 1e6f &&
-           c->trend_weight >= 0 && c->trend_weight <= 1e6f && c->rating_max > c->rating_min;
+           c->trend_weight >= 0 && c->trend_weight <= 1e6f && c->rating_max > c->rating_min &&
+           is_share(c->diversity) && is_share(c->novelty) && is_share(c->exploration);
 }
 
 int model_new(const struct model_config *c, struct model **ret) {
@@ -170,6 +176,8 @@ uint32_t model_item_intern(struct model *m, struct str id, int64_t now_ms) {
     }
     bool again = m->items.free_n > 0;
     row = items_add(&m->items, id, now_ms);
+    if (row != ROW_NONE)
+        newcomers_add(m, row);
     if (row != ROW_NONE && again)
         m->items.hot[row].born_s = (uint32_t)(MAX(trend_now(m->trend), (int64_t)0) / 1000);
     return row;
@@ -281,6 +289,7 @@ void model_maintain(struct model *m, int64_t now_ms) {
     slice = MIN(slice, m->items.rows);
     trend_refresh(m->trend, m->items.rows, now_ms, slice);
     items_refresh_some(&m->items, slice);
+    newcomers_refresh(m);
     uint64_t since = m->events - m->sampler.built_at;
     if (m->sampler.n == 0 || since >= MAX((uint64_t)RESAMPLE_MIN, m->items.rows / 2))
         sampler_build(m); /* without memory the old one serves on */

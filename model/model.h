@@ -70,7 +70,12 @@ struct model_config {
         user_expire_ms;         /* since last event; 0: never. Catalogue items never expire. */
     int64_t bought_window_ms;   /* items bought within it are not recommended; 0: may come back */
     bool show_restricted_adult; /* let ITEM_ADULT into lists */
-    uint32_t top_n;             /* list length, 1..TOP_MAX */
+    /* How lists differ from the order of scores, see diversify.h; 0: not. */
+    uint32_t per_category; /* places that items of one category may have */
+    float diversity;       /* what being like an item before costs, against the score; 0..1 */
+    float novelty;         /* what being little known adds, in ranges of the scores; 0..1 */
+    float exploration;     /* share of the places given out by chance; 0..1 */
+    uint32_t top_n;        /* list length, 1..TOP_MAX */
     /* denoising: events of a user within a minute beyond which he is a flood, and
      * sustained for `bot_minutes` minutes in a row a bot (0 turns the rule off) */
     uint32_t flood_per_minute, bot_minutes;
@@ -210,12 +215,21 @@ void learner_stats(const struct learner *l, struct learn_stats *ret);
 
 /* ---- lists ---------------------------------------------------------------- */
 
-enum list_reason { BECAUSE_TASTE, BECAUSE_CONTENT, BECAUSE_SIMILAR, BECAUSE_TREND };
+enum list_reason {
+    BECAUSE_TASTE,    /* the user's embedding */
+    BECAUSE_CONTENT,  /* the item's category, brand and other features */
+    BECAUSE_SIMILAR,  /* what it was seen together with */
+    BECAUSE_TREND,    /* how popular it is */
+    BECAUSE_EXPLORED, /* by chance, see diversify.h */
+    BECAUSE_COUNT
+};
+const char *list_reason_name(enum list_reason r); /* "taste", … */
 
 struct list_entry {
     uint32_t item;
     float score;
-    uint8_t because; /* enum list_reason: the largest part of the score */
+    uint8_t because;  /* enum list_reason: the largest part of the score */
+    float propensity; /* of an explored item: with what chance it was drawn; else 0 */
 };
 struct list {
     uint32_t n;

@@ -1,6 +1,7 @@
 #include "model/topn.h"
 
 #include "model/covisit.h"
+#include "model/diversify.h"
 #include "model/ranker.h"
 
 #include <cblas.h>
@@ -47,7 +48,7 @@ struct pool {
 };
 
 struct rank_scratch {
-    uint32_t n; /* list length */
+    uint32_t n; /* candidates to find: see candidates_of */
     float *mapped, *tile;
     struct candidate *candidates; /* POOL per user */
     struct boost *boosts, *by_tile;
@@ -72,11 +73,16 @@ void rank_scratch_free(struct rank_scratch *s) {
     free(s);
 }
 
+/* What is found per user: the list, and more where it is re-ordered. */
+static uint32_t candidates_of(const struct model *m) {
+    return diversify_wanted(&m->c) ? (uint32_t)TOP_MAX : m->c.top_n;
+}
+
 static struct rank_scratch *scratch_new(const struct model *m) {
     struct rank_scratch *s = calloc(1, sizeof *s);
     if (!s)
         return NULL;
-    s->n = m->c.top_n;
+    s->n = candidates_of(m);
     s->rows_cap = m->c.max_items;
     s->tiles_cap = m->c.max_items / TILE + 1;
     s->mapped = aligned_alloc(64, (size_t)BLOCK * m->c.dim * sizeof(float));
@@ -312,7 +318,7 @@ static void finish(struct learner *l, uint32_t user, struct list *ret) {
     ret->n = MIN(settle(l, user), s->n);
     for (uint32_t i = 0; i < ret->n; i++) {
         const struct finalist *f = &s->finalists[i];
-        ret->e[i] = (struct list_entry){f->item, f->score, (uint8_t)because(l, mapped, f)};
+        ret->e[i] = (struct list_entry){f->item, f->score, (uint8_t)because(l, mapped, f), 0};
     }
 }
 
@@ -346,25 +352,25 @@ static bool rank_learned(struct learner *l, const struct user *u, bool exclude_s
     const float *score = ranker_score(l->m->ranker, l->ranking, l->shortlist);
     const uint32_t *item = shortlist_items(l->shortlist);
     struct rank_scratch *s = l->rank;
-    uint32_t found = shortlist_n(l->shortlist), kept = 0;
+    uint32_t found = shortlist_n(l->shortlist), want = candidates_of(l->m), kept = 0;
     /* Those that can be among the first n, ties with the last of them included. */
     for (uint32_t i = 0; i < found; i++)
         s->candidates[i] = (struct candidate){score[i], i};
-    if (found > n)
-        select_best(s->candidates, found, n);
+    if (found > want)
+        select_best(s->candidates, found, want);
     float least = INFINITY;
-    for (uint32_t i = 0; i < MIN(n, found); i++)
+    for (uint32_t i = 0; i < MIN(want, found); i++)
         least = MIN(least, s->candidates[i].score);
     for (uint32_t i = 0; i < found; i++)
         if (score[i] >= least)
             s->finalists[kept++] =
                 (struct finalist){.score = score[i], .item = item[i], .dot = (float)i};
     qsort_r(s->finalists, kept, sizeof *s->finalists, finalist_cmp, l->m);
-    ret->n = MIN(n, found);
+    ret->n = MIN(want, found);
     for (uint32_t i = 0; i < ret->n; i++)
         ret->e[i] = (struct list_entry){
             s->finalists[i].item, s->finalists[i].score,
-            (uint8_t)shortlist_because(l->shortlist, (uint32_t)s->finalists[i].dot)};
+            (uint8_t)shortlist_because(l->shortlist, (uint32_t)s->finalists[i].dot), 0};
     return found >= n;
 }
 
@@ -386,8 +392,8 @@ static void append(struct list *to, const struct list *from, uint32_t n) {
 static void rank_all(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
                      struct list *ret);
 
-void model_rank(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
-                struct list *ret) {
+static void rank_some(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
+                      struct list *ret) {
     if (!l->m->c.rank) {
         rank_all(l, users, n, exclude_seen, ret);
         return;
@@ -400,8 +406,15 @@ void model_rank(struct learner *l, struct user *const *users, size_t n, bool exc
             continue;
         struct list rest;
         rank_all(l, &users[i], 1, exclude_seen, &rest);
-        append(&ret[i], &rest, l->m->c.top_n);
+        append(&ret[i], &rest, candidates_of(l->m));
     }
+}
+
+void model_rank(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
+                struct list *ret) {
+    rank_some(l, users, n, exclude_seen, ret);
+    for (size_t i = 0; i < n && diversify_wanted(&l->m->c); i++)
+        diversify(l, users[i], exclude_seen, &ret[i]);
 }
 
 static void rank_all(struct learner *l, struct user *const *users, size_t n, bool exclude_seen,
