@@ -4,7 +4,7 @@
 #include "model/kernels.h"
 #include "model/pulse.h"
 
-enum { CELLS = 1 << 20, VALUES = 1 << 12 };
+enum { BUCKETS = 31 };
 
 /* An item must be this often expected in a value before its lift is believed by half. */
 #define SHRINK 10.0f
@@ -14,19 +14,27 @@ static const struct {
     const char *key;
     uint32_t slot;
 } keys[] = {
-    {"device", 0},      {"os", 1},       {"browser", 1},  {"country", 2}, {"region", 3},
-    {"city", 3},        {"referrer", 4}, {"source", 4},   {"channel", 4}, {"campaign", 4},
-    {"environment", 5}, {"platform", 5}, {"language", 5},
+    {"device", 0},   {"os", 1},       {"browser", 1},     {"country", 2}, {"region", 3},
+    {"city", 3},     {"referrer", 4}, {"source", 4},      {"channel", 4}, {"campaign", 4},
+    {"language", 5}, {"platform", 5}, {"environment", 5},
 };
 
-struct cell {
-    float count; /* as of `tick` */
-    uint32_t tick;
+/* A slot's values share its buckets. */
+static const struct {
+    uint32_t first, n;
+} buckets[CONTEXT_SLOTS] = {{0, 4}, {4, 4}, {8, 4}, {12, 11}, {23, 4}, {27, 4}};
+
+/* 128 bytes: two cache lines. */
+struct row {
+    uint32_t tick; /* what the counts are as of */
+    float count[BUCKETS];
 };
+_Static_assert(sizeof(struct row) == 128, "a row is two cache lines");
 
 struct context {
-    struct cell *cell;  /* by item and value */
-    struct cell *value; /* by value alone */
+    uint32_t max_items;
+    struct row *row; /* per item */
+    struct row all;
 };
 
 void context_of(const struct event *e, uint32_t ret[static CONTEXT_SLOTS]) {
@@ -41,13 +49,13 @@ void context_of(const struct event *e, uint32_t ret[static CONTEXT_SLOTS]) {
         }
 }
 
-int context_new(struct context **ret) {
+int context_new(uint32_t max_items, struct context **ret) {
     autofree(context_free) struct context *c = calloc(1, sizeof *c);
     if (!c)
         return -ENOMEM;
-    c->cell = rows_map(CELLS, sizeof *c->cell);
-    c->value = rows_map(VALUES, sizeof *c->value);
-    if (!c->cell || !c->value)
+    c->max_items = max_items;
+    c->row = rows_map(max_items, sizeof *c->row);
+    if (!c->row)
         return -ENOMEM;
     *ret = TAKE(c);
     return 0;
@@ -56,50 +64,68 @@ int context_new(struct context **ret) {
 void context_free(struct context *c) {
     if (!c)
         return;
-    rows_unmap(c->cell, CELLS, sizeof *c->cell);
-    rows_unmap(c->value, VALUES, sizeof *c->value);
+    rows_unmap(c->row, c->max_items, sizeof *c->row);
     free(c);
 }
 
-static struct cell *cell_of(const struct context *c, uint32_t item, uint32_t value) {
-    uint64_t h = ((uint64_t)item << 32 | value) * 0x9e3779b97f4a7c15u;
-    return &c->cell[h >> 44];
+static uint32_t bucket_of(uint32_t slot, uint32_t value) {
+    return buckets[slot].first + (value >> 1) % buckets[slot].n;
 }
 
-static struct cell *value_of(const struct context *c, uint32_t value) {
-    return &c->value[value * 0x9e3779b1u >> 20];
-}
-_Static_assert(CELLS == 1 << 20 && VALUES == 1 << 12, "20 and 12 bits of hash");
-
-static float worth(const struct cell *x, uint32_t tick) {
-    uint32_t was = __atomic_load_n(&x->tick, __ATOMIC_RELAXED);
-    return load_relaxed(&x->count) * pulse_decay((float)(tick - MIN(was, tick)) / pulse_horizon[2]);
+static float since(const struct row *r, uint32_t tick) {
+    uint32_t was = __atomic_load_n(&r->tick, __ATOMIC_RELAXED);
+    return pulse_decay((float)(tick - MIN(was, tick)) / pulse_horizon[2]);
 }
 
-static void count(struct cell *x, uint32_t tick) {
-    store_relaxed(&x->count, worth(x, tick) + 1);
-    __atomic_store_n(&x->tick, tick, __ATOMIC_RELAXED);
+static void count(struct row *r, const uint32_t *values, uint32_t tick) {
+    float by = since(r, tick);
+    __atomic_store_n(&r->tick, tick, __ATOMIC_RELAXED);
+    for (uint32_t b = 0; b < BUCKETS; b++)
+        store_relaxed(&r->count[b], load_relaxed(&r->count[b]) * by);
+    for (uint32_t k = 0; k < CONTEXT_SLOTS; k++) {
+        float *x = &r->count[bucket_of(k, values[k])];
+        if (values[k])
+            store_relaxed(x, load_relaxed(x) + 1);
+    }
 }
 
 void context_observe(struct context *c, uint32_t item, const uint32_t values[static CONTEXT_SLOTS],
                      uint32_t tick) {
+    uint32_t any = 0;
     for (uint32_t k = 0; k < CONTEXT_SLOTS; k++)
-        if (values[k]) {
-            count(cell_of(c, item, values[k]), tick);
-            count(value_of(c, values[k]), tick);
-        }
+        any |= values[k];
+    if (!any || item >= c->max_items)
+        return;
+    count(&c->row[item], values, tick);
+    count(&c->all, values, tick);
 }
 
 void context_lift(const struct context *c, uint32_t item,
                   const uint32_t values[static CONTEXT_SLOTS], float taken, uint32_t tick,
                   float ret[static CONTEXT_SLOTS]) {
     float all = MIN((float)tick + 1, pulse_horizon[2] * 1.4427f); /* decayed count of everything */
+    float worth = since(&c->row[item], tick), worth_all = since(&c->all, tick);
     for (uint32_t k = 0; k < CONTEXT_SLOTS; k++) {
         ret[k] = 1;
         if (!values[k])
             continue;
-        float share = MIN(worth(value_of(c, values[k]), tick) / all, 1) + 1e-4f;
-        ret[k] = (worth(cell_of(c, item, values[k]), tick) + SHRINK * share) /
+        uint32_t b = bucket_of(k, values[k]);
+        float share = MIN(load_relaxed(&c->all.count[b]) * worth_all / all, 1) + 1e-4f;
+        ret[k] = (load_relaxed(&c->row[item].count[b]) * worth + SHRINK * share) /
                  ((taken + SHRINK) * share);
     }
+}
+
+void context_prefetch(const struct context *c, uint32_t item) {
+    __builtin_prefetch(&c->row[item]);
+    __builtin_prefetch(&c->row[item].count[15]);
+}
+
+void context_forget_row(struct context *c, uint32_t row) {
+    if (row < c->max_items)
+        memset(&c->row[row], 0, sizeof c->row[row]);
+}
+
+size_t context_bytes_per_item(void) {
+    return sizeof(struct row);
 }

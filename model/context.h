@@ -1,10 +1,11 @@
 /* Where and how people come, and what they then take: per item and context value (a device, a
  * country, a referrer) how much oftener it is taken there than elsewhere.
  *
- * Counts are decayed over the third horizon of pulse.h and kept in a table of cells by hash, of
- * fixed size: what collides is counted together, which for a lift means a little noise.
+ * Counts are decayed over the third horizon of pulse.h. The values of a key share a few buckets
+ * by hash, of items and of the whole alike, so that a lift is a bucket's and an item costs two
+ * cache lines.
  *
- * Thread: any, side by side (relaxed atomics). */
+ * Thread: any, side by side (relaxed atomics); [structural]: alone. */
 #pragma once
 
 #include "model/model.h"
@@ -16,7 +17,7 @@ enum { CONTEXT_SLOTS = 6 };
 void context_of(const struct event *e, uint32_t ret[static CONTEXT_SLOTS]);
 
 struct context;
-int context_new(struct context **ret); /* 0 or -ENOMEM */
+int context_new(uint32_t max_items, struct context **ret); /* 0 or -ENOMEM */
 void context_free(struct context *c);
 DEFINE_CLEANUP(struct context, context_free)
 
@@ -29,3 +30,6 @@ void context_observe(struct context *c, uint32_t item, const uint32_t values[sta
 void context_lift(const struct context *c, uint32_t item,
                   const uint32_t values[static CONTEXT_SLOTS], float taken, uint32_t tick,
                   float ret[static CONTEXT_SLOTS]);
+void context_prefetch(const struct context *c, uint32_t item); /* for a lift soon */
+void context_forget_row(struct context *c, uint32_t row);      /* [structural] */
+size_t context_bytes_per_item(void);

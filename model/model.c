@@ -115,7 +115,7 @@ int model_new(const struct model_config *c, struct model **ret) {
     if (r == 0)
         r = ranker_new(c->seed, &m->ranker);
     if (r == 0)
-        r = context_new(&m->context);
+        r = context_new(c->max_items, &m->context);
     if (r < 0)
         return r;
     openblas_set_num_threads(1);
@@ -157,6 +157,7 @@ static void item_drop(struct model *m, uint32_t row) {
     sessions_forget_row(m->sessions, row);
     pairs_forget_row(m->pairs, row);
     pulse_forget_row(m->pulse, row);
+    context_forget_row(m->context, row);
     items_remove(&m->items, row);
 }
 

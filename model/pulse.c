@@ -99,6 +99,10 @@ void pulse_observe(struct pulse *p, uint32_t item, uint32_t tick) {
     __atomic_store_n(&p->busy, false, __ATOMIC_RELEASE);
 }
 
+void pulse_prefetch(const struct pulse *p, uint32_t item) {
+    __builtin_prefetch(&p->beat[item]);
+}
+
 void pulse_look(const struct pulse *p, uint32_t item, uint32_t tick, struct pulse_view *ret) {
     const struct beat *b = &p->beat[item];
     uint32_t last = load(&b->last), first = load(&b->first);

@@ -40,6 +40,8 @@ struct pulse_view {
 };
 void pulse_look(const struct pulse *p, uint32_t item, uint32_t tick, struct pulse_view *ret);
 
+void pulse_prefetch(const struct pulse *p, uint32_t item); /* for a look soon */
+
 /* The liveliest items of a horizon, best first, as far as known; at most max. Those forgotten
  * since may be among them. */
 size_t pulse_top(const struct pulse *p, uint32_t horizon, uint32_t *ret, size_t max);

@@ -8,7 +8,7 @@ enum {
     HIDDEN = 32,
     BATCH = 8,           /* cases per step */
     EAGER = 30000,       /* cases learned from before only a share is */
-    SHARE = 2,           /* then one in so many */
+    SHARE = 4,           /* then one in so many */
     NORM_EVERY = 16,     /* cases per update of means and variances, once they are settled */
     NORM_SETTLED = 2000, /* cases until then */
 };

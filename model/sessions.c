@@ -148,6 +148,11 @@ bool sessions_get(const struct sessions *s, uint32_t number, struct session *ret
     return ret->n > 0;
 }
 
+void sessions_prefetch(const struct sessions *s, uint32_t slot) {
+    __builtin_prefetch(&s->slot[slot]);
+    __builtin_prefetch(&s->slot[slot].item[14]);
+}
+
 size_t sessions_with(const struct sessions *s, uint32_t item, uint32_t *ret, size_t max) {
     size_t n = 0;
     if (item >= s->max_items)

@@ -36,6 +36,8 @@ uint32_t sessions_count(const struct sessions *s); /* begun so far; numbers are 
 uint32_t sessions_capacity(const struct sessions *s);
 uint32_t sessions_slot(const struct sessions *s, uint32_t number); /* below capacity */
 
+void sessions_prefetch(const struct sessions *s, uint32_t slot); /* for a get soon */
+
 /* Sessions with the item, newest first; at most max numbers to ret, of which some may be gone. */
 size_t sessions_with(const struct sessions *s, uint32_t item, uint32_t *ret, size_t max);
 

@@ -17,6 +17,7 @@ enum {
     PREVIOUS = 4,   /* items before the newest whose followers count */
     WIDE = 20,      /* items whose company counts */
     LIVELY = 24,    /* candidates of each horizon */
+    AHEAD = 6,      /* rows fetched before they are needed */
     POOL = 1 << 14, /* items with a sum at most; a power of two */
 };
 
@@ -52,6 +53,7 @@ struct shortlist {
     /* sums per item */
     struct sums *pool;
     uint32_t n_pool;
+    struct sums chosen[SHORTLIST_MAX];
     uint32_t *place; /* per item row: place in the pool + 1 */
     /* sessions */
     float *likeness;  /* per slot of the store */
@@ -94,7 +96,7 @@ int shortlist_new(const struct model *m, struct shortlist **ret) {
     s->likeness = rows_map(slots, sizeof *s->likeness);
     s->shared = rows_map(slots, sizeof *s->shared);
     s->number = rows_map(slots, sizeof *s->number);
-    s->near = malloc((size_t)ANCHORS * POSTINGS * sizeof *s->near);
+    s->near = malloc(MAX((size_t)ANCHORS * POSTINGS, (size_t)POOL) * sizeof *s->near);
     s->barred = rows_map(m->c.max_items, sizeof *s->barred);
     s->taste = rows_map(m->items.features.cap, sizeof *s->taste);
     s->matrix = aligned_alloc(64, sizeof(float[SHORTLIST_MAX][SHORTLIST_COLUMNS_MAX]));
@@ -320,6 +322,8 @@ static uint32_t ask_sessions(struct shortlist *s, const struct user *u) {
     float half = 0.15f * (float)MIN(total, sessions_capacity(s->m->sessions)) + 1000;
     for (uint32_t i = 0; i < k; i++) {
         uint32_t slot = s->near[i].slot;
+        if (i + AHEAD < k)
+            sessions_prefetch(s->m->sessions, s->near[i + AHEAD].slot);
         float fresh = expf(-(float)(total - s->number[slot]) / half);
         vote(s, slot, s->near[i].likeness, fresh);
     }
@@ -367,8 +371,8 @@ static void ask_pairs(struct shortlist *s) {
 
 /* ---- nominees of the embeddings ------------------------------------------------- */
 
-/* A catalogue that fits the second-level cache is scored whole; the best get a place. A larger one
- * is not: its users find enough by company, and a pass over it would cost more than all else. */
+/* Where company gives too few, a catalogue that fits the second-level cache is scored whole, and
+ * the best get a place. A larger one is not: a pass over it would cost more than all else. */
 static void ask_taste(struct learner *l, struct shortlist *s) {
     const struct items *t = &s->m->items;
     if (t->rows > SCANNED || !s->n_met)
@@ -417,47 +421,23 @@ static bool listed(const struct model *m, uint32_t row) {
 /* The best `max` of the pool by a first guess; the user's own items always, if they may be. */
 static void cut(struct shortlist *s, size_t max) {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < s->n_pool; i++) {
-        struct sums *x = &s->pool[i];
-        if (!listed(s->m, x->item)) {
-            s->place[x->item] = 0;
-            continue;
-        }
-        x->pre += 3 * x->v[SUM_NEAR] + x->v[SUM_LATELY] + 0.02f * x->v[SUM_ALL] +
-                  x->v[SUM_NEXT_SHORT] + x->v[SUM_NEXT_LONG] + x->v[SUM_AHEAD] +
-                  0.4f * x->v[SUM_BEHIND] + 0.2f * (x->v[SUM_AHEAD_WIDE] + x->v[SUM_BEHIND_WIDE]);
-        s->pool[n] = *x;
-        n++;
-    }
-    s->n_pool = n;
-    for (uint32_t i = 0; i < n; i++)
-        s->place[s->pool[i].item] = i + 1;
     for (uint32_t k = 0; k < s->n_met; k++)
-        if (s->met[k].item < s->m->items.rows && s->place[s->met[k].item])
+        if (s->place[s->met[k].item])
             s->pool[s->place[s->met[k].item] - 1].pre += 1e6f;
-    int64_t lo = 0, hi = (int64_t)n - 1, k = (int64_t)max;
-    while (n > max && lo < hi) {
-        float pivot = s->pool[lo + (hi - lo) / 2].pre;
-        int64_t i = lo, j = hi;
-        while (i <= j) {
-            while (s->pool[i].pre > pivot)
-                i++;
-            while (s->pool[j].pre < pivot)
-                j--;
-            if (i <= j) {
-                struct sums t = s->pool[i];
-                s->pool[i++] = s->pool[j];
-                s->pool[j--] = t;
-            }
-        }
-        if (k <= j)
-            hi = j;
-        else if (k >= i)
-            lo = i;
-        else
-            break;
+    for (uint32_t i = 0; i < s->n_pool; i++) {
+        const struct sums *x = &s->pool[i];
+        float guess = x->pre + 3 * x->v[SUM_NEAR] + x->v[SUM_LATELY] + 0.02f * x->v[SUM_ALL] +
+                      x->v[SUM_NEXT_SHORT] + x->v[SUM_NEXT_LONG] + x->v[SUM_AHEAD] +
+                      0.4f * x->v[SUM_BEHIND] +
+                      0.2f * (x->v[SUM_AHEAD_WIDE] + x->v[SUM_BEHIND_WIDE]);
+        if (listed(s->m, x->item))
+            s->near[n++] = (struct neighbour){guess, i};
     }
+    if (n > max)
+        select_near(s->near, n, (int64_t)max);
     s->n = (uint32_t)MIN((size_t)n, max);
+    for (uint32_t i = 0; i < s->n; i++)
+        s->chosen[i] = s->pool[s->near[i].slot];
 }
 
 /* ---- columns ------------------------------------------------------------------- */
@@ -470,9 +450,10 @@ static void cut(struct shortlist *s, size_t max) {
     X(NEXT_SHORT_RAW)                                                                              \
     X(NEXT_LONG_RAW)                                                                               \
     X(AHEAD_RAW)                                                                                   \
-    X(BEHIND_RAW) X(LIVELY_0) X(LIVELY_1) X(LIVELY_2) X(LIVELY_3) X(EVENTS) X(AGE) X(IDLE) X(ENDS) \
-        X(BEGINS) X(CONTEXT_0) X(CONTEXT_1) X(CONTEXT_2) X(CONTEXT_3) X(CONTEXT_4) X(CONTEXT_5)    \
-            X(LIFT)
+    X(BEHIND_RAW)                                                                                  \
+    X(LIVELY_0)                                                                                    \
+    X(LIVELY_1) X(LIVELY_2) X(LIVELY_3) X(EVENTS) X(AGE) X(IDLE) X(ENDS) X(BEGINS) X(CONTEXT_0)    \
+        X(CONTEXT_1) X(CONTEXT_2) X(CONTEXT_3) X(CONTEXT_4) X(CONTEXT_5) X(LIFT)
 #define COLUMNS_ITEM(X)                                                                            \
     X(ALL_PEAK)                                                                                    \
     X(NEAR_PEAK)                                                                                   \
@@ -480,11 +461,13 @@ static void cut(struct shortlist *s, size_t max) {
     X(ONE_NEXT_PEAK)                                                                               \
     X(HAS_ONE)                                                                                     \
     X(HAS_BOTH)                                                                                    \
-    X(CLOSEST_RAW) X(COSINE) X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2) X(IN_RANK) X(IN_PLACE)         \
-        X(IN_TIMES) X(IN_SHARE) X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS) X(IN_0_RUN) X(IN_0_AGAIN)   \
-            X(IN_0_TWICE) X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) X(TASTE_SHARE)            \
-                X(TASTE_LAST) X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST) X(CATEGORY_SHARE)     \
-                    X(CATEGORY_LAST) X(PRICE)
+    X(CLOSEST_RAW)                                                                                 \
+    X(COSINE)                                                                                      \
+    X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2) X(IN_RANK) X(IN_PLACE) X(IN_TIMES) X(IN_SHARE)          \
+        X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS) X(IN_0_RUN) X(IN_0_AGAIN) X(IN_0_TWICE)             \
+            X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) X(TASTE_SHARE) X(TASTE_LAST)            \
+                X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST) X(CATEGORY_SHARE) X(CATEGORY_LAST)  \
+                    X(PRICE)
 #define COLUMNS_CASE(X)                                                                            \
     X(N_SESSION)                                                                                   \
     X(N_TRAIL)                                                                                     \
@@ -741,17 +724,23 @@ static enum list_reason loudest(const float *f, const struct sums *x) {
 
 /* ---- all of it ------------------------------------------------------------------ */
 
+__attribute__((target_clones("arch=x86-64-v3", "default"))) static void
+add_up(const struct sums *pool, uint32_t n, struct scene *sc) {
+    for (uint32_t i = 0; i < n; i++)
+        for (uint32_t k = 0; k < SUMS; k++) {
+            float v = pool[i].v[k];
+            sc->total[k] += v;
+            sc->peak[k] = sc->peak[k] > v ? sc->peak[k] : v;
+        }
+}
+
 static void set_scene(const struct learner *l, const struct shortlist *s, const struct user *u,
                       struct scene *sc) {
     const struct model *m = s->m;
     (void)l;
     *sc = (struct scene){
         .tick = m->tick, .own = u && u->session_no, .price = u ? u->prof.avg_price : NAN};
-    for (uint32_t i = 0; i < s->n_pool; i++)
-        for (uint32_t k = 0; k < SUMS; k++) {
-            sc->total[k] += s->pool[i].v[k];
-            sc->peak[k] = MAX(sc->peak[k], s->pool[i].v[k]);
-        }
+    add_up(s->pool, s->n_pool, sc);
     if (u)
         profile_context(&u->prof, sc->context);
     for (uint32_t k = 0; k < SUMS; k++)
@@ -815,7 +804,7 @@ void shortlist_fill(struct learner *l, const struct user *u, const uint32_t *out
     uint32_t neighbours = has(s, PART_SESSIONS) ? ask_sessions(s, u) : 0;
     if (has(s, PART_PAIRS))
         ask_pairs(s);
-    if (has(s, PART_TASTE))
+    if (has(s, PART_TASTE) && s->n_pool < 2 * max)
         ask_taste(l, s);
     for (uint32_t k = 0; k < s->n_met && has(s, PART_TRAIL); k++)
         sums_of(s, s->met[k].item);
@@ -838,16 +827,21 @@ void shortlist_fill(struct learner *l, const struct user *u, const uint32_t *out
     sc.n_neighbours = neighbours;
     cut(s, MIN(max, (size_t)SHORTLIST_MAX));
     for (uint32_t i = 0; i < s->n; i++)
-        s->item[i] = s->pool[i].item;
+        s->item[i] = s->chosen[i].item;
     float shared[COLUMNS] = {0};
     case_columns(s, &sc, shared);
     gather_taste(s, 1);
     for (uint32_t i = 0; i < s->n; i++) {
         float *f = s->matrix + (size_t)i * SHORTLIST_COLUMNS_MAX;
+        if (i + AHEAD < s->n) {
+            pulse_prefetch(m->pulse, s->item[i + AHEAD]);
+            context_prefetch(m->context, s->item[i + AHEAD]);
+            __builtin_prefetch(item_eff(&m->items, s->item[i + AHEAD]));
+        }
         const struct met *met = NULL;
         for (uint32_t k = 0; k < s->n_met && !met; k++)
             met = s->met[k].item == s->item[i] ? &s->met[k] : NULL;
-        item_columns(s, &sc, &s->pool[i], met, f);
+        item_columns(s, &sc, &s->chosen[i], met, f);
         trail_columns(s, &sc, s->item[i], met, f);
         content_columns(s, &sc, s->item[i], u, f);
         memcpy(f + C_N_SESSION, shared + C_N_SESSION, ((size_t)COLUMNS - C_N_SESSION) * sizeof *f);
@@ -858,7 +852,7 @@ void shortlist_fill(struct learner *l, const struct user *u, const uint32_t *out
         blank(s);
     for (uint32_t i = 0; i < s->n; i++)
         s->because[i] =
-            (uint8_t)loudest(s->matrix + (size_t)i * SHORTLIST_COLUMNS_MAX, &s->pool[i]);
+            (uint8_t)loudest(s->matrix + (size_t)i * SHORTLIST_COLUMNS_MAX, &s->chosen[i]);
     for (uint32_t i = 0; i < s->n_pool; i++)
         s->place[s->pool[i].item] = 0;
     for (size_t i = 0; i < n_out; i++)
