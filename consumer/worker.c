@@ -295,11 +295,11 @@ static void maintain(struct worker *w, size_t learned, struct input *in, size_t 
 
 /* ---- lists ---- */
 
-static uint64_t list_hash(const struct list *l) {
+static uint32_t list_hash(const struct list *l) {
     uint64_t h = 0x9e3779b97f4a7c15u ^ l->n;
     for (uint32_t i = 0; i < l->n; i++)
         h = (h ^ l->e[i].item) * 0xff51afd7ed558ccdu, h ^= h >> 32;
-    return h ? h : 1;
+    return (uint32_t)h ? (uint32_t)h : 1;
 }
 
 /* Ranks these users and hands over the lists that changed. */
@@ -316,7 +316,7 @@ static void rank_users(struct worker *w, const struct touched *t, size_t n, bool
         model_rank(w->learner, users, m, cfg->lists_exclude_seen, w->lists);
         for (size_t i = 0; i < m; i++) {
             struct user *u = users[i];
-            uint64_t h = list_hash(&w->lists[i]);
+            uint32_t h = list_hash(&w->lists[i]);
             if (always || h != u->list_hash) {
                 u->list_hash = h;
                 metric_add(&w->metrics->lists_written, 1);
@@ -325,9 +325,9 @@ static void rank_users(struct worker *w, const struct touched *t, size_t n, bool
             } else {
                 metric_add(&w->metrics->lists_unchanged, 1);
             }
-            if (w->sink->profile &&
-                (always || wall_ms - u->profile_written_ms >= cfg->redis_profile_interval)) {
-                u->profile_written_ms = wall_ms;
+            if (w->sink->profile && (always || wall_ms - (int64_t)u->profile_written_s * 1000 >=
+                                                   cfg->redis_profile_interval)) {
+                u->profile_written_s = (uint32_t)(wall_ms / 1000);
                 w->sink->profile(w->sink->ctx, u, t[at + i].lane->stream_ms);
                 metric_add(&w->metrics->profiles_written, 1);
             }

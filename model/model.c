@@ -375,10 +375,15 @@ static float interest_of(const struct model_config *c, const struct event *e) {
     return e->value >= c->rating_like ? weight : e->value <= c->rating_dislike ? -weight : 0;
 }
 
+/* A rating learned by its value, not as a like or dislike. */
+static bool is_value(const struct model_config *c, const struct event *e) {
+    return e->type == EV_RATING && c->loss == LOSS_SQUARED && !isnan(e->value);
+}
+
 static void learn_taste(struct learner *l, struct user *u, const struct event *e, uint32_t row,
                         float interest) {
     const struct model_config *c = &l->m->c;
-    if (e->type == EV_RATING && c->loss == LOSS_SQUARED && !isnan(e->value)) {
+    if (is_value(c, e)) {
         double target = 2 * (e->value - c->rating_min) / (c->rating_max - c->rating_min) - 1;
         sgd_value(l, u, row, fabsf(c->type_weight[EV_RATING]), (float)fmin(fmax(target, -1), 1));
     } else if (interest != 0) {
@@ -535,14 +540,15 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
     __atomic_fetch_add(&m->events, 1, __ATOMIC_RELAXED);
     if (place != ROW_NONE)
         ranker_learn(m->ranker, l->ranking, l->shortlist, place, &l->rng);
-    l->side = m->c.rank && interest > 0 ? SGD_USER : SGD_BOTH;
+    bool later = m->c.rank && interest > 0 && !is_value(&m->c, e);
+    l->side = later ? SGD_USER : SGD_BOTH;
     learn_taste(l, u, e, item_row, interest);
     l->side = SGD_BOTH;
     if (engaged) {
         struct late_event late =
             keep_company(l, u, item_row, change.new_session && e->session.n > 0);
         late.weight = interest;
-        if (m->c.rank && interest > 0)
+        if (later)
             learn_late(l, late);
     }
     if (interest > 0) {
@@ -558,6 +564,7 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
 void model_learn_again(struct learner *l, struct user *u, const struct event *e,
                        uint32_t item_row) {
     const struct items *t = &l->m->items;
+    l->n_trail = 0; /* what came before the event is not known any more */
     if (l->m->c.rank)
         learn_any(l);
     else if (item_row < t->rows && (t->hot[item_row].state & ITEM_LIVE))

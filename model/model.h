@@ -145,9 +145,9 @@ struct user {
     struct str id; /* owned by the shard */
     struct profile prof;
     void *ext;                  /* the policy's state of this user; see shard_set_ext_free */
-    uint64_t list_hash;         /* of the list last written to the cache; 0: none */
-    int64_t profile_written_ms; /* when the profile was last written to the cache */
     int64_t due_ms;             /* earliest timer, INT64_MAX: none; kept by the caller */
+    uint32_t list_hash;         /* of the list last written to the cache; 0: none */
+    uint32_t profile_written_s; /* when the profile was last written to the cache */
     uint32_t row;
     uint32_t session_no;      /* among the model's sessions, 0: none */
     uint32_t session_before;  /* the one it goes on from, 0: none */
@@ -202,7 +202,8 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
 void model_learn_again(struct learner *l, struct user *u, const struct event *e, uint32_t item_row);
 
 /* A frozen learner's events go into the users' profiles only: what all users share (embeddings,
- * co-visitation, trend) and the users' own embeddings stay as they are. For judging what was
+ * co-visitation, trend, sessions, the ranker) stays as it is. So do the users' own embeddings
+ * unless lists are ordered by the ranker, to which they are history. For judging what was
  * learned; new items then are not to be admitted, nor the model maintained. */
 void learner_freeze(struct learner *l, bool frozen);
 bool learner_frozen(const struct learner *l);

@@ -297,8 +297,12 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
         k->copy(d, l->pull, l->grad);
     }
     float mapped2 = k->dot(d, l->mapped, l->mapped);
-    bool dense = --l->proj_due == 0 && t->n_dense && gather_dense(l, item, c, n);
-    if (u && m->c.learn_phi && !l->frozen && --l->map_due == 0) {
+    bool dense = false;
+    if (l->side != SGD_USER && --l->proj_due == 0) {
+        dense = t->n_dense && gather_dense(l, item, c, n);
+        l->proj_due = PROJ_EVERY;
+    }
+    if (u && l->side != SGD_ITEMS && m->c.learn_phi && !l->frozen && --l->map_due == 0) {
         map_step(l, u->emb, k->dot(d, l->pull, l->pull), k->dot(d, u->emb, u->emb));
         l->map_due = MAP_EVERY;
     }
@@ -316,8 +320,6 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
     features_step(l, mapped2);
     if (dense)
         proj_step(l, item, n, mapped2);
-    if (l->proj_due == 0)
-        l->proj_due = PROJ_EVERY;
     for (uint32_t i = 0; i < n; i++) {
         struct item_hot *h = &t->hot[item[i]];
         row_step(l, t->own + (size_t)item[i] * d, &h->acc, c[i], l->mapped, mapped2, d, 1);

@@ -21,6 +21,7 @@
 
 enum { NEGATIVES_MAX = 64 };
 
+/* What a step changes: all of the score's parts, the user's row and φ, or the others. */
 enum sgd_side { SGD_BOTH, SGD_USER, SGD_ITEMS };
 
 struct learner {

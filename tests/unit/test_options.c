@@ -75,7 +75,7 @@ Test(options, a_file_sets_every_kind_of_value) {
                             "stream:\n  max_message: 2m\n"
                             "kafka:\n  bootstrap.servers: a:1,b:2\n  linger.ms: 7\n");
     cr_assert_eq(c->model_dim, 32);
-    cr_assert_eq(c->model_loss, 1);
+    cr_assert_eq(c->model_loss, 2);
     cr_assert_float_eq(c->model_learning_rate, 0.001, 1e-12);
     cr_assert_not(c->model_phi);
     cr_assert_eq(c->redis_ttl, 90 * 60 * 1000);
@@ -135,7 +135,7 @@ Test(options, values_out_of_bounds_name_the_bounds) {
     has_fault("stream:\n  max_message: 1g\n",
               "t.yaml:2: stream.max_message: found 1g, allowed is a size");
     has_fault("model:\n  loss: hinge\n",
-              "t.yaml:2: model.loss: found hinge, allowed is bpr, logistic or squared\n");
+              "t.yaml:2: model.loss: found hinge, allowed is softmax, bpr, logistic or squared\n");
     has_fault("app:\n  name: ''\n",
               "t.yaml:2: app.name: found nothing, allowed is 1 to 64 characters\n");
     has_fault("app:\n  instance: \"a\\nb\"\n", "t.yaml:2: app.instance: found a control character");

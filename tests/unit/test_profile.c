@@ -371,7 +371,7 @@ Test(profile, forgets_items_whose_rows_went) {
     for (uint32_t i = 0; i < 10; i++)
         SEE(&p, .t = T0 + i * 1000, .type = i < 5 ? EV_CART_ADD : EV_PURCHASE, .item = i + 1,
             .price = 10 + i);
-    cr_assert_eq(profile_drop_items(&p, odd_row, NULL), 4 + 2 + 2);
+    cr_assert_eq(profile_drop_items(&p, odd_row, NULL), 4 + 2 + 2 + 4);
     struct recent_item r[16];
     uint32_t rows[16];
     cr_assert_eq(profile_recent(&p, r, 16), 6);

@@ -73,14 +73,17 @@ static struct world world_new(enum loss loss) {
     }
     for (uint32_t i = 0; i < t->features.rows; i++)
         t->features.f[i].bias = (float)rng_normal(&r) * 0.2f;
+    for (uint32_t k = 0; k < t->rows * DIM; k++)
+        t->in[k] = (float)rng_normal(&r) * 0.3f;
     items_refresh_some(t, t->rows);
     return w;
 }
 
 /* All weights of the world in double, and the loss as their function. */
 struct weights {
-    double u[DIM], user_bias, phi[DIM * DIM], own[ITEMS * DIM], bias[ITEMS], feature[64 * DIM],
-        feature_bias[64], proj[DIM * DENSE];
+    double u[DIM], user_bias, phi[DIM * DIM], own[ITEMS * DIM], in[ITEMS * DIM], bias[ITEMS],
+        feature[64 * DIM], feature_bias[64], proj[DIM * DENSE];
+    double content[ITEMS * DIM]; /* of the effective vectors, no weights themselves */
 };
 
 static void weights_read(const struct world *w, struct weights *x) {
@@ -92,7 +95,7 @@ static void weights_read(const struct world *w, struct weights *x) {
     for (int k = 0; k < DIM * DIM; k++)
         x->phi[k] = w->m->phi[k];
     for (int k = 0; k < ITEMS * DIM; k++)
-        x->own[k] = t->own[k];
+        x->own[k] = t->own[k], x->in[k] = t->in[k], x->content[k] = t->eff[k] - t->own[k];
     for (int k = 0; k < ITEMS; k++)
         x->bias[k] = t->hot[k].bias;
     for (uint32_t k = 0; k < t->features.rows * DIM; k++)
@@ -107,11 +110,23 @@ static double softplus_exact(double x) {
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
 
+/* The trail as the intent sees it: different items, newest first, each 0.6 of the one before.
+ * What their content adds is taken as it is: no gradient goes through it. */
+static const uint32_t met[] = {2, 0, 4};
+
+static double intent_exact(const struct world *w, const struct weights *x, int r) {
+    const double weight[] = {1 / 1.96, 0.6 / 1.96, 0.36 / 1.96};
+    double sum = 0;
+    for (size_t k = 0; w->l->n_trail && k < ARRAY_LEN(met); k++)
+        sum += weight[k] * (x->in[met[k] * DIM + r] + x->content[met[k] * DIM + r]);
+    return sum;
+}
+
 static double score_exact(const struct world *w, const struct weights *x, uint32_t i) {
     const struct items *t = &w->m->items;
     double share = 1 / sqrt(t->hot[i].n_features), s = x->bias[i];
     for (int r = 0; r < DIM; r++) {
-        double mapped = 0, v = x->own[i * DIM + r];
+        double mapped = intent_exact(w, x, r), v = x->own[i * DIM + r];
         for (int k = 0; k < DIM; k++)
             mapped += x->phi[r * DIM + k] * x->u[k];
         for (int f = 0; f < t->hot[i].n_features; f++)
@@ -129,7 +144,7 @@ static double score_exact(const struct world *w, const struct weights *x, uint32
 struct call {
     uint32_t n;
     double weight, target;
-    bool dislike;
+    bool dislike, trail;
 };
 
 static double loss_exact(const struct world *w, const struct weights *x, const struct call *c) {
@@ -143,6 +158,10 @@ static double loss_exact(const struct world *w, const struct weights *x, const s
             sum += s[i] * s[i] / 2 / (c->n - 1);
     } else if (c->dislike) {
         sum = softplus_exact(s[0]);
+    } else if (loss == LOSS_SOFTMAX) {
+        for (uint32_t i = 0; i < c->n; i++)
+            sum += exp(s[i]);
+        sum = log(sum) - s[0];
     } else if (loss == LOSS_LOGISTIC) {
         sum = softplus_exact(-s[0]);
         for (uint32_t i = 1; i < c->n; i++)
@@ -177,8 +196,17 @@ static void check_block(const struct world *w, struct weights *before, const str
         cr_assert(largest > 1e-4, "%s was not touched at all", what);
 }
 
+static void set_trail(struct world *w) {
+    const uint32_t rows[] = {2, 2, 0, 2, 4, 0}; /* newest first */
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+        w->l->trail[i] = (struct trail_item){.item = w->item[rows[i]]};
+    w->l->n_trail = ARRAY_LEN(rows);
+}
+
 static void check(enum loss loss, struct call c) {
     struct world w = world_new(loss);
+    if (c.trail)
+        set_trail(&w);
     static struct weights before, after;
     weights_read(&w, &before);
     double want = loss_exact(&w, &before, &c);
@@ -195,6 +223,10 @@ static void check(enum loss loss, struct call c) {
     BLOCK(u, 1, "user");
     BLOCK(user_bias, 1, "user bias");
     BLOCK(own, 1, "free embedding");
+    if (c.trail)
+        BLOCK(in, 1, "intent");
+    else
+        cr_assert_arr_eq(before.in, after.in, sizeof before.in);
     BLOCK(bias, 1, "item bias");
     BLOCK(phi, MAP_RATE, "phi");
     BLOCK(proj, PROJ_RATE, "projection");
@@ -202,6 +234,92 @@ static void check(enum loss loss, struct call c) {
                 w.m->items.features.rows * DIM, 1, &c, "feature");
     check_block(&w, &before, &after, offsetof(struct weights, feature_bias),
                 w.m->items.features.rows, 1, &c, "feature bias");
+    world_free(&w);
+}
+
+Test(sgd, softmax_gradients_agree_with_finite_differences) {
+    check(LOSS_SOFTMAX, (struct call){.n = 6, .weight = 1});
+    check(LOSS_SOFTMAX, (struct call){.n = 3, .weight = 2.5});
+}
+
+Test(sgd, gradients_of_the_intent_agree_with_finite_differences) {
+    check(LOSS_SOFTMAX, (struct call){.n = 6, .weight = 1, .trail = true});
+    check(LOSS_BPR, (struct call){.n = 4, .weight = 1.5, .trail = true});
+    check(LOSS_SOFTMAX, (struct call){.n = 1, .weight = 1, .dislike = true, .trail = true});
+}
+
+Test(sgd, the_map_is_the_users_row_turned_plus_what_he_met) {
+    struct world w = world_new(LOSS_SOFTMAX);
+    set_trail(&w);
+    static struct weights x;
+    weights_read(&w, &x);
+    float got[DIM], without[DIM], nobody[DIM];
+    sgd_map(w.l, w.u, w.l->trail, w.l->n_trail, got);
+    sgd_map(w.l, w.u, NULL, 0, without);
+    sgd_map(w.l, NULL, w.l->trail, w.l->n_trail, nobody);
+    for (int r = 0; r < DIM; r++) {
+        double mapped = 0, intent = intent_exact(&w, &x, r);
+        for (int k = 0; k < DIM; k++)
+            mapped += x.phi[r * DIM + k] * x.u[k];
+        cr_assert_float_eq(without[r], mapped, 1e-5);
+        cr_assert_float_eq(nobody[r], intent, 1e-6);
+        cr_assert_float_eq(got[r], mapped + intent, 1e-5);
+    }
+    world_free(&w);
+}
+
+/* One step of a side from a world with a trail; what it was before and after. */
+static void step_side(enum sgd_side side, bool frozen, struct weights *before,
+                      struct weights *after) {
+    struct world w = world_new(LOSS_SOFTMAX);
+    set_trail(&w);
+    weights_read(&w, before);
+    w.l->side = side;
+    learner_freeze(w.l, frozen);
+    sgd_step(w.l, w.u, w.item, 5, 1, 1, false);
+    weights_read(&w, after);
+    world_free(&w);
+}
+
+#define SAME(member) (memcmp(before.member, after.member, sizeof before.member) == 0)
+
+Test(sgd, a_step_of_the_users_side_leaves_the_items_alone) {
+    static struct weights before, after;
+    step_side(SGD_USER, false, &before, &after);
+    cr_assert(!SAME(u) && !SAME(phi));
+    cr_assert(SAME(own) && SAME(in) && SAME(bias) && SAME(proj));
+    cr_assert(SAME(feature) && SAME(feature_bias));
+    step_side(SGD_USER, true, &before, &after); /* φ is everybody's */
+    cr_assert(!SAME(u));
+    cr_assert(SAME(phi) && SAME(own) && SAME(in) && SAME(bias) && SAME(proj));
+    cr_assert(SAME(feature) && SAME(feature_bias));
+}
+
+Test(sgd, a_step_of_the_items_side_leaves_the_user_alone) {
+    static struct weights before, after;
+    step_side(SGD_ITEMS, false, &before, &after);
+    cr_assert(SAME(u) && SAME(phi));
+    cr_assert(!SAME(own) && !SAME(in) && !SAME(bias) && !SAME(proj));
+    cr_assert(!SAME(feature) && !SAME(feature_bias));
+}
+
+Test(sgd, the_projection_keeps_its_pace_whoever_steps_in_between) {
+    struct world w = world_new(LOSS_SOFTMAX);
+    static struct weights before, after;
+    set_trail(&w);
+    w.l->proj_due = PROJ_EVERY;
+    int moved = 0;
+    for (int i = 0; i < 5 * PROJ_EVERY; i++) {
+        w.l->side = SGD_USER;
+        for (int k = 0; k < 3; k++)
+            sgd_step(w.l, w.u, w.item, 3, 0.1f, 1, false);
+        weights_read(&w, &before);
+        w.l->side = SGD_ITEMS;
+        sgd_step(w.l, NULL, w.item, 3, 0.1f, 1, false);
+        weights_read(&w, &after);
+        moved += !SAME(proj);
+    }
+    cr_assert_eq(moved, 5);
     world_free(&w);
 }
 

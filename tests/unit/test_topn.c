@@ -28,6 +28,7 @@ static struct world world_new(uint32_t items, uint32_t top_n, bool tied) {
     c.dim = DIM;
     c.max_items = 5000;
     c.top_n = top_n;
+    c.rank = false;
     struct world w = {.items = items};
     cr_assert_eq(model_new(&c, &w.m), 0);
     cr_assert_eq(learner_new(w.m, 0, &w.l), 0);
