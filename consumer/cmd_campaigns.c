@@ -3,6 +3,7 @@
 
 #include "consumer/cache.h"
 #include "consumer/campaign_file.h"
+#include "consumer/campaign_results.h"
 #include "consumer/cli.h"
 #include "consumer/control.h"
 #include "consumer/log.h"
@@ -81,8 +82,11 @@ static void faults_json(const char *path, const struct yaml_walk *w, size_t camp
     print_json(j);
 }
 
+enum action { LIST, CHECK, RESULTS };
+
 /* Lists or checks; an exit code. */
-static int show(const struct config *cfg, const char *path, bool check, bool json) {
+static int show(const struct config *cfg, const char *path, enum action action, bool json) {
+    bool check = action == CHECK;
     struct yaml_walk w = {0};
     autofree(policy_set_free) struct policy_set *set = NULL;
     int r = campaign_file_check(cfg, path, &w, &set);
@@ -98,10 +102,10 @@ static int show(const struct config *cfg, const char *path, bool check, bool jso
     if (set && check && !json)
         printf("%s: good, %zu campaign%s\n", path, policy_campaigns(set),
                policy_campaigns(set) == 1 ? "" : "s");
-    else if (set && !check)
+    else if (set && action == LIST)
         (json ? list_json : list_text)(set);
     walk_free(&w);
-    return set ? EXIT_DONE : EXIT_USAGE;
+    return !set ? EXIT_USAGE : action == RESULTS ? campaign_results(cfg, set, json) : EXIT_DONE;
 }
 
 /* Writes beckon:control; the running processes obey within a second. An exit code. */
@@ -148,9 +152,10 @@ int cmd_campaigns(int argc, char **argv) {
     const struct flag flags[] = {
         {"json", FLAG_BOOL, &json, NULL, "one JSON value on standard output", 0, 0}};
     const struct usage usage = {
-        .synopsis = "campaigns list|check [FILE] [--json]\n"
+        .synopsis = "campaigns list|check|results [FILE] [--json]\n"
                     "       beckon campaigns pause|resume|approve ID",
-        .text = "Lists the campaigns of a file in its order, or checks the file: every fault is "
+        .text = "Lists the campaigns of a file in its order, tells from Redis what became of them "
+                "(counts begin when `beckon run` starts), or checks the file: every fault is "
                 "named at once "
                 "with its line, its key and what to write instead, and the exit code is 2. Without "
                 "FILE it is "
@@ -163,6 +168,7 @@ int cmd_campaigns(int argc, char **argv) {
                 "audience, trigger, channel or budget change it has to be approved again.",
         .examples = "  beckon campaigns check deploy/campaigns.yaml\n"
                     "  beckon campaigns list --json | jq -r '.[] | select(.paused) | .id'\n"
+                    "  beckon campaigns results\n"
                     "  beckon campaigns pause all\n"
                     "  beckon campaigns approve spring-sale\n",
         .flags = flags,
@@ -183,14 +189,21 @@ int cmd_campaigns(int argc, char **argv) {
         flag_list_clear(&args);
         return r;
     }
-    bool check = strcmp(args.v[0], "check") == 0, list = strcmp(args.v[0], "list") == 0;
+    bool check = strcmp(what, "check") == 0, results = strcmp(what, "results") == 0,
+         known = check || results || strcmp(what, "list") == 0;
     const char *path = args.n > 1 ? args.v[1] : cfg->policy_campaigns;
-    if (!check && !list)
-        fprintf(stderr, "beckon campaigns: %s is none of list, check, pause, resume, approve\n",
-                log_q(args.v[0]));
+    if (!known)
+        fprintf(stderr,
+                "beckon campaigns: %s is none of list, check, results, pause, resume, approve\n",
+                log_q(what));
     else if (!*path)
         fprintf(stderr, "beckon campaigns: name a file, or set policy.campaigns\n");
-    r = (check || list) && *path ? show(cfg, path, check, json) : EXIT_USAGE;
+    r = known && *path ? show(cfg, path,
+                              check     ? CHECK
+                              : results ? RESULTS
+                                        : LIST,
+                              json)
+                       : EXIT_USAGE;
     flag_list_clear(&args);
     if (fflush(stdout) != 0) {
         perror("beckon campaigns");

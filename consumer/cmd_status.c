@@ -12,7 +12,7 @@ enum { STALE_MS = 15000 };
  * without it. What is not named here comes last, so that no field is hidden. */
 static const struct section {
     const char *title;
-    const char *fields[14];
+    const char *fields[15];
 } sections[] = {
     {"stream",
      {"events_per_s", "events", "duplicates", "lag", "partitions", "paused", "restoring", "commits",
@@ -23,6 +23,10 @@ static const struct section {
      {"users", "items", "bytes_per_user", "bytes_per_item", "learn_steps", "nan_guarded", "floods",
       "bots"}},
     {"triggers", {"triggers_sent", "triggers*"}},
+    {"outcomes",
+     {"outcomes", "opened", "redeemed", "converted", "purchases", "returned", "unsubscribed",
+      "revenue", "margin", "discount", "cost", "annoyance", "reward", "nothing"}},
+    {"surveys", {"answers", "promoters", "detractors"}},
     {"suppressed, by reason", {"suppressed:*"}},
     {"dead letters, by reason", {"dead_letters", "dead:*"}},
     {"other", {"*"}},
@@ -152,7 +156,8 @@ int cmd_status(int argc, char **argv) {
         .text =
             "Shows the counters that `beckon run` keeps in Redis, added up over its processes and "
             "counted since each of them started: throughput, lag, latency, "
-            "lists, triggers sent and suppressed by reason, dead letters by reason, the model. "
+            "lists, triggers sent and suppressed by reason, what became of them in money, dead "
+            "letters by reason, the model. "
             "Exit code 1 if there are none.",
         .examples = "  beckon status\n"
                     "  beckon status --watch\n"

@@ -17,7 +17,7 @@ struct engine_worker {
     struct engine *engine;
     struct stream_config stream;
     struct metrics metrics;
-    uint64_t (*decided)[PR_COUNT];
+    struct campaign_sums *sums; /* per campaign */
     pthread_t thread;
     atomic_int end; /* enum stream_end, -1: running */
 };
@@ -108,7 +108,7 @@ static int start_workers(struct engine *e) {
             .leads = &e->leads,
             .static_member = e->c.static_member,
             .hooks = e->c.hooks,
-            .decided = w->decided,
+            .sums = w->sums,
         };
         int r = pthread_create(&w->thread, NULL, worker_main, w);
         if (r)
@@ -136,11 +136,10 @@ void engine_metrics(const struct engine *e, struct metrics *ret) {
     metrics_merge(all, e->n_workers + 1, ret);
 }
 
-uint64_t engine_decisions(const struct engine *e, size_t campaign, enum policy_reason r) {
-    uint64_t n = 0;
+void engine_campaign(const struct engine *e, size_t campaign, struct campaign_sums *ret) {
+    *ret = (struct campaign_sums){0};
     for (size_t i = 0; i < e->n_workers; i++)
-        n += __atomic_load_n(&e->worker[i].decided[campaign][r], __ATOMIC_RELAXED);
-    return n;
+        campaign_sums_add(ret, &e->worker[i].sums[campaign]);
 }
 
 static void collect(void *ctx, struct metrics *ret) {
@@ -170,7 +169,7 @@ static void engine_free(struct engine *e) {
     metrics_stop(e->server);
     globals_stop(e->globals);
     for (size_t i = 0; e->worker && i < e->n_workers; i++)
-        free(e->worker[i].decided);
+        free(e->worker[i].sums);
     free(e->worker);
     world_free(e->world);
     free(e);
@@ -202,8 +201,8 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
     for (size_t i = 0; i < e->n_workers; i++)
         atomic_store(&e->worker[i].end, -1);
     for (size_t i = 0; i < e->n_workers; i++)
-        if (!(e->worker[i].decided =
-                  calloc(policy_campaigns(e->world->policies) + 1, sizeof *e->worker[i].decided)))
+        if (!(e->worker[i].sums =
+                  calloc(policy_campaigns(e->world->policies) + 1, sizeof *e->worker[i].sums)))
             return -ENOMEM;
     r = globals_start(e->world, &e->shared_metrics, &e->leads, c->stop, &e->globals);
     if (r == 0 && *c->cfg->app_metrics_listen)

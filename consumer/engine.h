@@ -27,5 +27,5 @@ enum stream_end engine_finish(struct engine *e);
 /* Counters of all workers, added up. */
 void engine_metrics(const struct engine *e, struct metrics *ret);
 struct world *engine_world(struct engine *e);
-/* Decisions of a campaign by reason, all workers. */
-uint64_t engine_decisions(const struct engine *e, size_t campaign, enum policy_reason r);
+/* What all workers counted of a campaign. */
+void engine_campaign(const struct engine *e, size_t campaign, struct campaign_sums *ret);

@@ -69,23 +69,42 @@ static const char *policy_name(int i) {
     return policy_reason_name((enum policy_reason)i);
 }
 
-/* A field of beckon:stats:{INSTANCE} that is for a campaign: "campaign:REASON:ID". */
+/* A field of beckon:stats:{INSTANCE} that is for a campaign: "campaign:NAME:ID". */
 static const char campaign_prefix[] = "campaign:";
 
-static void campaign_key(char out[TALLY_KEY], enum policy_reason r, struct str id) {
-    snprintf(out, TALLY_KEY, "%s%s:%.*s", campaign_prefix, policy_reason_name(r), (int)id.n, id.p);
+static void campaign_key(char out[TALLY_KEY], const char *name, struct str id) {
+    snprintf(out, TALLY_KEY, "%s%s:%.*s", campaign_prefix, name, (int)id.n, id.p);
+}
+
+static void put_campaign(struct tally *t, const char *name, struct str id, uint64_t n) {
+    char key[TALLY_KEY];
+    campaign_key(key, name, id);
+    if (n)
+        tally_put(t, key, "%llu", (unsigned long long)n);
 }
 
 static void put_campaigns(struct publisher *p, struct tally *t) {
     const struct policy_set *set = engine_world(p->engine)->policies;
-    for (size_t c = 0; c < policy_campaigns(set); c++)
-        for (int r = 0; r < PR_COUNT; r++) {
-            uint64_t n = engine_decisions(p->engine, c, (enum policy_reason)r);
+    struct campaign_sums all = {0};
+    for (size_t c = 0; c < policy_campaigns(set); c++) {
+        struct campaign_sums sums;
+        struct str id = policy_campaign_id(set, c);
+        engine_campaign(p->engine, c, &sums);
+        campaign_sums_add(&all, &sums);
+        for (int r = 0; r < PR_COUNT; r++)
+            put_campaign(t, policy_name(r), id, sums.reason[r]);
+        for (int k = 0; k < CC_COUNT; k++)
+            put_campaign(t, campaign_count_name((enum campaign_count)k), id, sums.count[k]);
+        for (int k = 0; k < CM_COUNT && sums.count[CC_OUTCOMES]; k++) {
             char key[TALLY_KEY];
-            campaign_key(key, (enum policy_reason)r, policy_campaign_id(set, c));
-            if (n)
-                tally_put(t, key, "%llu", (unsigned long long)n);
+            campaign_key(key, campaign_money_name((enum campaign_money)k), id);
+            tally_put(t, key, "%.2f", (double)sums.money[k]);
         }
+    }
+    for (int k = 0; k < CC_COUNT && policy_campaigns(set); k++)
+        count(t, campaign_count_name((enum campaign_count)k), &all.count[k]);
+    for (int k = 0; k < CM_COUNT && policy_campaigns(set); k++)
+        tally_put(t, campaign_money_name((enum campaign_money)k), "%.2f", (double)all.money[k]);
 }
 
 static void publish_own(struct publisher *p) {
@@ -131,6 +150,16 @@ static void publish_own(struct publisher *p) {
     tally_write(t, p->cache, "stats", str_of(p->cfg->app_instance), OWN_TTL_MS, "");
 }
 
+/* Copies a campaign's number from the totals; if there is none, as `none` unless that is NULL. */
+static void copy_campaign(struct tally *to, struct tally *all, const char *name, const char *as,
+                          struct str id, const char *none) {
+    char key[TALLY_KEY];
+    campaign_key(key, name, id);
+    const char *n = tally_get(all, key);
+    if (n || none)
+        tally_put(to, as, "%s", n ? n : none);
+}
+
 static void publish_campaigns(struct publisher *p, struct tally *all) {
     const struct policy_set *set = engine_world(p->engine)->policies;
     struct tally *t = &p->own;
@@ -139,12 +168,18 @@ static void publish_campaigns(struct publisher *p, struct tally *all) {
         tally_clear(t);
         tally_put(t, "channel", "%.*s", (int)channel.n, channel.p);
         for (int r = 0; r < PR_COUNT; r++) {
-            char key[TALLY_KEY];
-            campaign_key(key, (enum policy_reason)r, id);
-            const char *n = tally_get(all, key);
-            snprintf(key, sizeof key, r == PR_SENT ? "%s" : "suppressed:%s", policy_name(r));
-            if (n || r == PR_SENT)
-                tally_put(t, key, "%s", n ? n : "0");
+            char as[TALLY_KEY];
+            bool sent = r == PR_SENT;
+            snprintf(as, sizeof as, sent ? "%s" : "suppressed:%s", policy_name(r));
+            copy_campaign(t, all, policy_name(r), as, id, sent ? "0" : NULL);
+        }
+        for (int k = 0; k < CC_COUNT; k++) {
+            const char *name = campaign_count_name((enum campaign_count)k);
+            copy_campaign(t, all, name, name, id, "0");
+        }
+        for (int k = 0; k < CM_COUNT; k++) {
+            const char *name = campaign_money_name((enum campaign_money)k);
+            copy_campaign(t, all, name, name, id, "0.00");
         }
         tally_write(t, p->cache, "campaign", id, 0, "");
     }

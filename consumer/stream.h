@@ -15,6 +15,7 @@
 #include <librdkafka/rdkafka.h>
 #include <stdatomic.h>
 
+#include "consumer/campaign_sums.h"
 #include "consumer/worker.h"
 
 enum stream_end {
@@ -39,7 +40,7 @@ struct stream_config {
                          * the group has to do is done by that one */
     bool static_member; /* join with group.instance.id, so that a restart takes over at once */
     struct stream_hooks hooks;
-    uint64_t (*decided)[PR_COUNT]; /* per campaign, counted relaxed; owned by the caller */
+    struct campaign_sums *sums; /* per campaign; owned by the caller */
 };
 
 /* Runs until *stop or an end that cannot be mended. */

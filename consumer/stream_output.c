@@ -32,7 +32,7 @@ enum { NOTICE_STRINGS = 14 };
 static int on_decision(void *ctx, const struct decision *d, const struct trigger_record *t) {
     struct stream *s = ctx;
     int r = 0;
-    __atomic_fetch_add(&s->c->decided[d->campaign][d->reason], 1, __ATOMIC_RELAXED);
+    campaign_sums_decision(&s->c->sums[d->campaign], d->reason);
     if (!t->sent)
         metric_add(&s->metrics->suppressed[d->reason], 1);
     if (t->sent) {
@@ -56,6 +56,7 @@ static int on_decision(void *ctx, const struct decision *d, const struct trigger
 
 static int on_outcome(void *ctx, const struct outcome_record *o) {
     struct stream *s = ctx;
+    campaign_sums_outcome(&s->c->sums[o->o->campaign], o->o);
     if (!*s->cfg->topics_outcomes)
         return 0;
     int r = encode_outcome(s->encoder, o, &s->scratch);

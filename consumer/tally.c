@@ -64,7 +64,10 @@ void tally_merge(struct tally *t, const char *key, const char *value) {
         tally_put(t, key, "%s", value);
         return;
     }
-    if (!largest_counts(key))
+    bool add = !largest_counts(key);
+    if (add && (strchr(e->value, '.') || strchr(value, '.')))
+        snprintf(e->value, sizeof e->value, "%.2f", strtod(e->value, NULL) + strtod(value, NULL));
+    else if (add)
         snprintf(e->value, sizeof e->value, "%lld",
                  strtoll(e->value, NULL, 10) + strtoll(value, NULL, 10));
     else if (strtod(value, NULL) > strtod(e->value, NULL))

@@ -398,9 +398,12 @@ static double decided(struct service *s) {
     static const char *const ids[] = {"cart", "shoes", "hello", "sorry"};
     double sum = 0;
     for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
-        redisReply *r = redisCommand(s->eye, "HVALS beckon:campaign:{%s}", ids[i]);
-        for (size_t k = 0; k < r->elements; k++)
-            sum += strtod(r->element[k]->str, NULL);
+        redisReply *r = redisCommand(s->eye, "HGETALL beckon:campaign:{%s}", ids[i]);
+        for (size_t k = 0; k + 1 < r->elements; k += 2) {
+            const char *field = r->element[k]->str;
+            if (strcmp(field, "sent") == 0 || strncmp(field, "suppressed:", 11) == 0)
+                sum += strtod(r->element[k + 1]->str, NULL);
+        }
         freeReplyObject(r);
     }
     return sum;

@@ -57,3 +57,14 @@ Test(tally, holds_as_many_names_as_there_are) {
     cr_assert_null(tally_get(&t, key));
     tally_free(&t);
 }
+
+Test(tally, money_adds_up_to_two_places) {
+    struct tally t = {0};
+    tally_merge(&t, "reward", "10.25");
+    tally_merge(&t, "reward", "-3.50");
+    tally_merge(&t, "cost", "2");
+    tally_merge(&t, "cost", "0.05");
+    cr_assert_str_eq(value(&t, "reward"), "6.75");
+    cr_assert_str_eq(value(&t, "cost"), "2.05");
+    tally_free(&t);
+}

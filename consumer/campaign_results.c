@@ -1,0 +1,73 @@
+#include "consumer/campaign_results.h"
+
+#include "consumer/cache.h"
+#include "consumer/cli.h"
+#include "consumer/look.h"
+
+static struct str text_of(const redisReply *r) {
+    return (struct str){r->str ? r->str : "", r->str ? r->len : 0};
+}
+
+/* The campaign's hash, to be freed; NULL after printing why. */
+static redisReply *read_hash(struct redis *r, const struct config *cfg, struct str id) {
+    struct buf key = {0};
+    cache_key(&key, cfg->redis_prefix, "campaign", id);
+    const struct str args[] = {STR("HGETALL"), {(const char *)key.p, key.n}};
+    redisReply *hash = key.failed ? NULL : look_ask(r, cfg, ARRAY_LEN(args), args);
+    buf_free(&key);
+    return hash;
+}
+
+static struct str field(const redisReply *hash, const char *name) {
+    for (size_t i = 0; i + 1 < hash->elements; i += 2)
+        if (str_eq(text_of(hash->element[i]), str_of(name)))
+            return text_of(hash->element[i + 1]);
+    return STR("-");
+}
+
+static void print_row(struct str id, int wide, const redisReply *hash) {
+    static const char *const columns[] = {"sent",    "outcomes", "opened", "converted",
+                                          "revenue", "margin",   "cost",   "reward"};
+    printf("%-*.*s", wide, (int)id.n, id.p);
+    for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
+        struct str v = hash ? field(hash, columns[i]) : str_of(columns[i]);
+        printf("  %10.*s", (int)v.n, v.p);
+    }
+    putchar('\n');
+}
+
+static json_t *row_json(struct str id, const redisReply *hash) {
+    json_t *j = json_object();
+    json_object_set_new(j, "id", json_stringn(id.p, id.n));
+    for (size_t i = 0; i + 1 < hash->elements; i += 2)
+        json_object_set_new(j, text_of(hash->element[i]).p,
+                            look_json_value(text_of(hash->element[i + 1])));
+    return j;
+}
+
+int campaign_results(const struct config *cfg, const struct policy_set *set, bool json) {
+    autofree(redis_free) struct redis *r = NULL;
+    if (look_open(cfg, &r) < 0)
+        return EXIT_FAILED;
+    size_t wide = strlen("campaign");
+    for (size_t i = 0; i < policy_campaigns(set); i++)
+        wide = MAX(wide, policy_campaign_id(set, i).n);
+    json_t *all = json_array();
+    bool good = true;
+    if (!json)
+        print_row(STR("campaign"), (int)wide, NULL);
+    for (size_t i = 0; i < policy_campaigns(set) && good; i++) {
+        struct str id = policy_campaign_id(set, i);
+        redisReply *hash = read_hash(r, cfg, id);
+        good = hash && hash->type == REDIS_REPLY_ARRAY;
+        if (good && json)
+            json_array_append_new(all, row_json(id, hash));
+        else if (good)
+            print_row(id, (int)wide, hash);
+        freeReplyObject(hash);
+    }
+    if (good && json)
+        return look_print_json(all);
+    json_decref(all);
+    return good ? EXIT_DONE : EXIT_FAILED;
+}
