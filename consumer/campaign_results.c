@@ -31,7 +31,7 @@ static void print_row(struct str id, int wide, const redisReply *hash) {
     printf("%-*.*s", wide, (int)id.n, id.p);
     for (size_t i = 0; i < ARRAY_LEN(columns); i++) {
         struct str v = hash ? field(hash, columns[i]) : str_of(columns[i]);
-        printf("  %10.*s", (int)v.n, v.p);
+        printf("  %10.*s", (int)v.n, v.n ? v.p : "");
     }
     putchar('\n');
 }

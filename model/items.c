@@ -328,7 +328,7 @@ void items_refresh_some(struct items *t, uint32_t n) {
 
 size_t items_bytes(const struct items *t) {
     size_t row = sizeof *t->hot + sizeof *t->cold + sizeof *t->free_rows +
-                 (2 * (size_t)t->dim + 2) * sizeof(float);
+                 (3 * (size_t)t->dim + 2) * sizeof(float);
     if (t->n_dense)
         row += ((size_t)t->n_dense + t->dim) * sizeof(float);
     const struct features *f = &t->features;
