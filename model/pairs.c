@@ -2,6 +2,7 @@
 
 #include "model/index.h"
 #include "model/kernels.h"
+#include "model/wire.h"
 
 #include <math.h>
 
@@ -152,6 +153,80 @@ void pairs_look(const struct pairs *p, uint32_t item, struct pairs_view *ret) {
 void pairs_forget_row(struct pairs *p, uint32_t row) {
     if (row < p->max_items)
         memset(&p->row[row], 0, sizeof p->row[row]);
+}
+
+/* Slots have a byte that tells which weights follow: most have one or two. */
+static void put_slot(const struct pairs_slot *s, struct str id, struct buf *out) {
+    uint8_t mask = 0;
+    float weight[PAIR_KINDS];
+    for (int k = 0; k < PAIR_KINDS; k++) {
+        weight[k] = load_relaxed(&s->weight[k]);
+        mask |= (uint8_t)((weight[k] != 0) << k);
+    }
+    wire_put_str(out, id);
+    wire_put_u8(out, mask);
+    for (int k = 0; k < PAIR_KINDS; k++)
+        if (mask >> k & 1)
+            wire_put_f32(out, weight[k]);
+}
+
+void pairs_encode(const struct pairs *p, uint32_t row,
+                  struct str (*id_of)(const void *ctx, uint32_t row), const void *ctx,
+                  struct buf *out) {
+    const struct row *r = &p->row[row];
+    const struct pairs_slot *slot[PAIRS_SLOTS];
+    struct str id[PAIRS_SLOTS];
+    uint8_t n = 0;
+    for (uint32_t i = 0, slots = slots_of(r); i < slots; i++) {
+        id[n] = id_of(ctx, load(&r->slot[i].item) - 1);
+        if (id[n].n)
+            slot[n++] = &r->slot[i];
+    }
+    wire_put_u32(out, load(&r->tick));
+    for (int k = 0; k < PAIR_KINDS; k++)
+        wire_put_f32(out, load_relaxed(&r->total[k]));
+    wire_put_u8(out, n);
+    for (uint32_t i = 0; i < n; i++)
+        put_slot(slot[i], id[i], out);
+}
+
+static float get_weight(struct wire *w) {
+    float v = wire_get_f32(w);
+    w->bad |= !(v >= 0 && v < INFINITY);
+    return v;
+}
+
+int pairs_restore(struct pairs *p, uint32_t row, uint32_t (*row_of_id)(void *ctx, struct str id),
+                  void *ctx, const void *from, size_t n, size_t *ret_n) {
+    struct wire w = wire_of(from, n);
+    struct row r = {.tick = wire_get_u32(&w)};
+    struct str id[PAIRS_SLOTS];
+    for (int k = 0; k < PAIR_KINDS; k++)
+        r.total[k] = get_weight(&w);
+    uint8_t slots = wire_get_u8(&w);
+    if (w.bad || row >= p->max_items || slots > PAIRS_SLOTS)
+        return -EBADMSG;
+    for (uint32_t i = 0; i < slots; i++) {
+        id[i] = wire_get_str(&w);
+        uint8_t mask = wire_get_u8(&w);
+        w.bad |= mask >> PAIR_KINDS;
+        for (int k = 0; k < PAIR_KINDS; k++)
+            r.slot[i].weight[k] = mask >> k & 1 ? get_weight(&w) : 0;
+        if (w.bad)
+            return -EBADMSG;
+    }
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < slots; i++) {
+        uint32_t other = row_of_id(ctx, id[i]);
+        if (other >= p->max_items)
+            continue;
+        r.slot[kept] = r.slot[i];
+        r.slot[kept++].item = other + 1;
+    }
+    memset(&r.slot[kept], 0, (PAIRS_SLOTS - kept) * sizeof *r.slot);
+    p->row[row] = r;
+    *ret_n = (size_t)(w.p - (const uint8_t *)from);
+    return 0;
 }
 
 size_t pairs_bytes_per_item(void) {

@@ -40,4 +40,13 @@ void pairs_look(const struct pairs *p, uint32_t item, struct pairs_view *ret);
 float pairs_by_distance(const struct pairs *p, uint32_t distance);
 
 void pairs_forget_row(struct pairs *p, uint32_t row); /* [structural] */
+/* What goes with an item, as a durable record: the others by their ids, those without one left
+ * out. */
+void pairs_encode(const struct pairs *p, uint32_t row,
+                  struct str (*id_of)(const void *ctx, uint32_t row), const void *ctx,
+                  struct buf *out);
+/* Puts a record's content in place of the row's; others whose row_of_id is no row are left out.
+ * *ret_n: bytes it took. 0, or -EBADMSG (row unchanged). [structural] */
+int pairs_restore(struct pairs *p, uint32_t row, uint32_t (*row_of_id)(void *ctx, struct str id),
+                  void *ctx, const void *from, size_t n, size_t *ret_n);
 size_t pairs_bytes_per_item(void);

@@ -7,11 +7,6 @@
 
 const float pulse_horizon[PULSE_HORIZONS] = {500, 3000, 20000, 150000};
 
-struct beat {
-    float value[PULSE_HORIZONS]; /* as of `last` */
-    uint32_t events, first, last;
-};
-
 /* The liveliest items of a horizon: sorted by key, the logarithm of the decayed count carried
  * forward, which orders items for all time without being touched. */
 struct top {
@@ -24,7 +19,7 @@ struct pulse {
     uint32_t max_items;
     bool busy; /* one writer of the tops at a time; others skip, their next event comes */
     struct top top[PULSE_HORIZONS];
-    struct beat *beat;
+    struct pulse_state *beat;
 };
 
 static uint32_t load(const uint32_t *p) {
@@ -78,10 +73,15 @@ static void rise(struct top *t, uint32_t item, double key) {
     t->key[at] = key;
 }
 
+static void rise_all(struct pulse *p, uint32_t item, const float *value, uint32_t tick) {
+    for (uint32_t h = 0; h < PULSE_HORIZONS; h++)
+        rise(&p->top[h], item, log2((double)value[h]) + (double)tick / (double)pulse_horizon[h]);
+}
+
 void pulse_observe(struct pulse *p, uint32_t item, uint32_t tick) {
     if (item >= p->max_items)
         return;
-    struct beat *b = &p->beat[item];
+    struct pulse_state *b = &p->beat[item];
     uint32_t last = load(&b->last), since = last && tick > last ? tick - last : 0;
     float value[PULSE_HORIZONS];
     for (uint32_t h = 0; h < PULSE_HORIZONS; h++) {
@@ -94,8 +94,7 @@ void pulse_observe(struct pulse *p, uint32_t item, uint32_t tick) {
     store(&b->events, load(&b->events) + 1);
     if (__atomic_exchange_n(&p->busy, true, __ATOMIC_ACQUIRE))
         return;
-    for (uint32_t h = 0; h < PULSE_HORIZONS; h++)
-        rise(&p->top[h], item, log2((double)value[h]) + (double)tick / (double)pulse_horizon[h]);
+    rise_all(p, item, value, tick);
     __atomic_store_n(&p->busy, false, __ATOMIC_RELEASE);
 }
 
@@ -104,7 +103,7 @@ void pulse_prefetch(const struct pulse *p, uint32_t item) {
 }
 
 void pulse_look(const struct pulse *p, uint32_t item, uint32_t tick, struct pulse_view *ret) {
-    const struct beat *b = &p->beat[item];
+    const struct pulse_state *b = &p->beat[item];
     uint32_t last = load(&b->last), first = load(&b->first);
     *ret = (struct pulse_view){.events = (float)load(&b->events)};
     ret->idle = tick - MIN(last, tick);
@@ -123,9 +122,33 @@ size_t pulse_top(const struct pulse *p, uint32_t horizon, uint32_t *ret, size_t 
 
 void pulse_forget_row(struct pulse *p, uint32_t row) {
     if (row < p->max_items)
-        p->beat[row] = (struct beat){0};
+        p->beat[row] = (struct pulse_state){0};
+}
+
+struct pulse_state pulse_get(const struct pulse *p, uint32_t item) {
+    struct pulse_state s = {0};
+    if (item >= p->max_items)
+        return s;
+    const struct pulse_state *b = &p->beat[item];
+    for (uint32_t h = 0; h < PULSE_HORIZONS; h++)
+        s.value[h] = load_relaxed(&b->value[h]);
+    s.events = load(&b->events);
+    s.first = load(&b->first);
+    s.last = load(&b->last);
+    return s;
+}
+
+void pulse_set(struct pulse *p, uint32_t item, const struct pulse_state *s) {
+    if (item >= p->max_items)
+        return;
+    bool known = s->last > 0 && s->first <= s->last;
+    for (uint32_t h = 0; h < PULSE_HORIZONS; h++)
+        known = known && s->value[h] > 0 && s->value[h] < INFINITY;
+    p->beat[item] = known ? *s : (struct pulse_state){0};
+    if (known)
+        rise_all(p, item, s->value, s->last);
 }
 
 size_t pulse_bytes_per_item(void) {
-    return sizeof(struct beat);
+    return sizeof(struct pulse_state);
 }

@@ -47,4 +47,12 @@ void pulse_prefetch(const struct pulse *p, uint32_t item); /* for a look soon */
 size_t pulse_top(const struct pulse *p, uint32_t horizon, uint32_t *ret, size_t max);
 
 void pulse_forget_row(struct pulse *p, uint32_t row); /* [structural] */
+/* One item's counts in a durable form, independent of rows. */
+struct pulse_state {
+    float value[PULSE_HORIZONS]; /* as of `last` */
+    uint32_t events, first, last; /* ticks of the first and the last event, 0: none */
+};
+struct pulse_state pulse_get(const struct pulse *p, uint32_t item);
+void pulse_set(struct pulse *p, uint32_t item, const struct pulse_state *s); /* [structural] */
+
 size_t pulse_bytes_per_item(void);

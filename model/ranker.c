@@ -1,6 +1,7 @@
 #include "model/ranker.h"
 
 #include "model/mlp.h"
+#include "model/wire.h"
 
 #include <math.h>
 
@@ -25,7 +26,8 @@ enum {
 struct ranker {
     struct mlp *line, *deep;
     struct mlp_optim *line_optim, *deep_optim;
-    bool busy; /* who steps */
+    bool busy;  /* who steps */
+    bool dirty; /* learned since ranker_changed */
     uint64_t cases;
     double loss;
     uint32_t seen; /* cases in mean and variance */
@@ -228,6 +230,7 @@ void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s
         settle(r, s);
     if (k->gathered >= BATCH)
         step(r, k);
+    __atomic_store_n(&r->dirty, true, __ATOMIC_RELAXED);
     __atomic_store_n(&r->busy, false, __ATOMIC_RELEASE);
 }
 
@@ -241,4 +244,104 @@ double ranker_loss(const struct ranker *r) {
 
 float ranker_weight(const struct ranker *r, uint32_t column) {
     return r->line->w[column * mlp_pad(1)];
+}
+
+/* ---- records ----------------------------------------------------------------- */
+
+/* Stands for the columns, their order and meaning. */
+static uint64_t columns_hash(void) {
+    uint64_t h = HIDDEN;
+    for (uint32_t c = 0; c < shortlist_columns(); c++)
+        h = hash_str(str_of(shortlist_column_name(c)), h);
+    return h;
+}
+
+static int put_network(const struct mlp *m, const struct mlp_optim *o, struct buf *out) {
+    int e = mlp_encode(m, out);
+    return e < 0 ? e : mlp_optim_encode(o, m, out);
+}
+
+static int encode(const struct ranker *r, struct buf *out) {
+    uint64_t loss;
+    memcpy(&loss, &r->loss, sizeof loss);
+    wire_put_u64(out, columns_hash());
+    wire_put_varint(out, r->cases);
+    wire_put_u64(out, loss);
+    wire_put_u32(out, r->seen);
+    for (uint32_t c = 0; c < shortlist_columns(); c++) {
+        wire_put_f32(out, r->mean[c]);
+        wire_put_f32(out, r->variance[c]);
+        wire_put_f32(out, r->scale[c]);
+    }
+    int e = put_network(r->line, r->line_optim, out);
+    return e < 0 ? e : put_network(r->deep, r->deep_optim, out);
+}
+
+int ranker_encode(struct ranker *r, struct buf *out) {
+    while (__atomic_exchange_n(&r->busy, true, __ATOMIC_ACQUIRE))
+        ; /* a step takes microseconds */
+    int e = encode(r, out);
+    __atomic_store_n(&r->busy, false, __ATOMIC_RELEASE);
+    return e;
+}
+
+static int get_network(struct wire *w, struct mlp *to, struct mlp_optim *o) {
+    autofree(mlp_free) struct mlp *read = NULL;
+    size_t used = 0;
+    int e = mlp_decode(w->p, (size_t)(w->end - w->p), &read, &used);
+    if (e < 0)
+        return e;
+    if (!mlp_same_shape(read, to))
+        return -EBADMSG;
+    mlp_copy(read, to);
+    w->p += used;
+    e = mlp_optim_restore(o, to, w->p, (size_t)(w->end - w->p), &used);
+    if (e == 0)
+        w->p += used;
+    return e;
+}
+
+/* Into a new one, so that damage leaves no half. */
+static int restore(struct ranker *r, struct wire *w) {
+    r->cases = wire_get_varint(w);
+    uint64_t loss = wire_get_u64(w);
+    memcpy(&r->loss, &loss, sizeof loss);
+    r->seen = wire_get_u32(w);
+    bool good = isfinite(r->loss);
+    for (uint32_t c = 0; c < shortlist_columns(); c++) {
+        r->mean[c] = wire_get_f32(w);
+        r->variance[c] = wire_get_f32(w);
+        r->scale[c] = wire_get_f32(w);
+        good = good && isfinite(r->mean[c]) && r->variance[c] >= 0 && isfinite(r->variance[c]) &&
+               r->scale[c] > 0 && isfinite(r->scale[c]);
+    }
+    if (w->bad || !good)
+        return -EBADMSG;
+    int e = get_network(w, r->line, r->line_optim);
+    if (e == 0)
+        e = get_network(w, r->deep, r->deep_optim);
+    return e == 0 && w->p != w->end ? -EBADMSG : e;
+}
+
+int ranker_restore(struct ranker *r, const void *p, size_t n) {
+    struct wire w = wire_of(p, n);
+    uint64_t columns = wire_get_u64(&w);
+    if (w.bad)
+        return -EBADMSG;
+    if (columns != columns_hash())
+        return -EPROTO;
+    autofree(ranker_free) struct ranker *read = NULL;
+    int e = ranker_new(r->line->c.seed, &read);
+    if (e == 0)
+        e = restore(read, &w);
+    if (e < 0)
+        return e;
+    struct ranker was = *r;
+    *r = *read;
+    *read = was;
+    return 0;
+}
+
+bool ranker_changed(struct ranker *r) {
+    return __atomic_exchange_n(&r->dirty, false, __ATOMIC_RELAXED);
 }

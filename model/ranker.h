@@ -29,6 +29,14 @@ void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s
  * there are more than enough. */
 bool ranker_wants(const struct ranker *r, struct ranking *k);
 
+/* All it learned as a durable record, taken while nobody steps. 0, -ENOMEM, or -EDOM when a weight
+ * is not finite. What threads have gathered and not stepped yet is not in it. */
+int ranker_encode(struct ranker *r, struct buf *out);
+/* 0, -ENOMEM, -EPROTO (made of other columns), -EBADMSG; then it stays as it was. [structural] */
+int ranker_restore(struct ranker *r, const void *p, size_t n);
+/* Whether it learned since last asked. */
+bool ranker_changed(struct ranker *r);
+
 uint64_t ranker_cases(const struct ranker *r); /* learned from */
 double ranker_loss(const struct ranker *r);    /* running mean of the cross-entropy, nats */
 /* Weight of a column in the linear part: what one standard deviation adds to the score. */

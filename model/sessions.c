@@ -1,6 +1,7 @@
 #include "model/sessions.h"
 
 #include "model/index.h"
+#include "model/wire.h"
 
 enum { CHUNK = 14, CHUNKS_PER_SESSION = 2 };
 
@@ -25,6 +26,7 @@ struct sessions {
     struct chunk *chunk;
     uint32_t *head; /* per item: newest chunk + 1 */
     struct session_facts *facts;
+    bool *dirty; /* per slot: changed since last handed out */
 };
 
 static uint32_t load(const uint32_t *p) {
@@ -47,7 +49,7 @@ static uint32_t power_of_two(uint32_t n) {
 }
 
 int sessions_new(uint32_t max_items, uint32_t capacity, struct sessions **ret) {
-    if (max_items == 0 || capacity == 0 || capacity > UINT32_C(1) << 28)
+    if (max_items == 0 || capacity == 0 || capacity > SESSIONS_MAX)
         return -EINVAL;
     autofree(sessions_free) struct sessions *s = calloc(1, sizeof *s);
     if (!s)
@@ -59,7 +61,8 @@ int sessions_new(uint32_t max_items, uint32_t capacity, struct sessions **ret) {
     s->chunk = rows_map(s->chunks, sizeof *s->chunk);
     s->head = rows_map(max_items, sizeof *s->head);
     s->facts = rows_map(max_items, sizeof *s->facts);
-    if (!s->slot || !s->chunk || !s->head || !s->facts)
+    s->dirty = rows_map(s->capacity, sizeof *s->dirty);
+    if (!s->slot || !s->chunk || !s->head || !s->facts || !s->dirty)
         return -ENOMEM;
     *ret = TAKE(s);
     return 0;
@@ -72,6 +75,7 @@ void sessions_free(struct sessions *s) {
     rows_unmap(s->chunk, s->chunks, sizeof *s->chunk);
     rows_unmap(s->head, s->max_items, sizeof *s->head);
     rows_unmap(s->facts, s->max_items, sizeof *s->facts);
+    rows_unmap(s->dirty, s->capacity, sizeof *s->dirty);
     free(s);
 }
 
@@ -132,6 +136,7 @@ uint32_t sessions_add(struct sessions *s, uint32_t number, uint32_t item) {
     }
     store(&t->item[n], item);
     store(&t->n, n + 1);
+    __atomic_store_n(&s->dirty[sessions_slot(s, number)], true, __ATOMIC_RELAXED);
     add(&s->facts[item].ends, 1);
     if (!there) {
         add(&s->facts[item].sessions, 1);
@@ -180,6 +185,92 @@ struct session_facts sessions_facts(const struct sessions *s, uint32_t item) {
     const struct session_facts *f = &s->facts[item];
     return (struct session_facts){load(&f->sessions), load(&f->begins), load(&f->ends),
                                   load(&f->again)};
+}
+
+void sessions_facts_set(struct sessions *s, uint32_t item, const struct session_facts *facts) {
+    if (item < s->max_items)
+        s->facts[item] = *facts;
+}
+
+uint32_t sessions_dirty_next(struct sessions *s, uint32_t slot) {
+    for (; slot < s->capacity; slot++)
+        if (__atomic_load_n(&s->dirty[slot], __ATOMIC_RELAXED) &&
+            __atomic_exchange_n(&s->dirty[slot], false, __ATOMIC_RELAXED))
+            return slot;
+    return ROW_NONE;
+}
+
+bool sessions_encode(const struct sessions *s, uint32_t slot,
+                     struct str (*id_of)(const void *ctx, uint32_t row), const void *ctx,
+                     struct buf *out) {
+    struct session session;
+    struct str id[SESSION_ITEMS];
+    uint32_t n = 0, number = slot < s->capacity ? load(&s->slot[slot].number) : 0;
+    if (!sessions_get(s, number, &session))
+        return false;
+    for (uint32_t i = 0; i < session.n; i++) {
+        id[n] = id_of(ctx, load(&session.item[i]));
+        n += id[n].n > 0;
+    }
+    wire_put_u32(out, number);
+    wire_put_u8(out, (uint8_t)n);
+    for (uint32_t i = 0; i < n; i++)
+        wire_put_str(out, id[i]);
+    return true;
+}
+
+/* Numbers go round after 2^32 sessions. */
+static bool newer(uint32_t number, uint32_t than) {
+    return than == 0 || (int32_t)(number - than) > 0;
+}
+
+int sessions_restore(struct sessions *s, uint32_t (*row_of_id)(void *ctx, struct str id), void *ctx,
+                     const void *p, size_t n) {
+    struct wire w = wire_of(p, n);
+    struct slot read = {.number = wire_get_u32(&w)};
+    struct str id[SESSION_ITEMS];
+    uint8_t items = wire_get_u8(&w);
+    if (w.bad || read.number == 0 || items > SESSION_ITEMS)
+        return -EBADMSG;
+    for (uint32_t i = 0; i < items; i++) {
+        id[i] = wire_get_str(&w);
+        w.bad |= id[i].n == 0;
+    }
+    if (w.bad || w.p != w.end)
+        return -EBADMSG;
+    uint32_t slot = sessions_slot(s, read.number);
+    if (read.number != s->slot[slot].number && !newer(read.number, s->slot[slot].number))
+        return 0;
+    for (uint32_t i = 0; i < items; i++) {
+        uint32_t row = row_of_id(ctx, id[i]);
+        if (row < s->max_items)
+            read.item[read.n++] = row;
+    }
+    if (newer(read.number, s->count))
+        s->count = read.number;
+    if (read.n == 0)
+        return 0;
+    s->slot[slot] = read;
+    s->dirty[slot] = false;
+    return 0;
+}
+
+void sessions_index(struct sessions *s) {
+    memset(s->head, 0, s->max_items * sizeof *s->head);
+    s->next_chunk = 0;
+    for (uint32_t age = s->capacity; age-- > 0;) {
+        uint32_t number = s->count - age;
+        struct slot *t = &s->slot[sessions_slot(s, number)];
+        if (t->number && t->number != number)
+            *t = (struct slot){0};
+        for (uint32_t i = 0; i < t->n; i++) {
+            bool there = false;
+            for (uint32_t j = 0; j < i && !there; j++)
+                there = t->item[j] == t->item[i];
+            if (!there)
+                post(s, t->item[i], number);
+        }
+    }
 }
 
 void sessions_forget_row(struct sessions *s, uint32_t row) {

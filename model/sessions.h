@@ -12,12 +12,12 @@
 
 #include "model/model.h"
 
-enum { SESSION_ITEMS = 32 };
+enum { SESSION_ITEMS = 32, SESSIONS_MAX = 1 << 27 };
 
 struct sessions;
 
 /* capacity: sessions kept, rounded up to a power of two. Address space at once, memory where
- * touched. 0, -ENOMEM, -EINVAL. */
+ * touched. 0, -ENOMEM, -EINVAL (none, or more than SESSIONS_MAX). */
 int sessions_new(uint32_t max_items, uint32_t capacity, struct sessions **ret);
 void sessions_free(struct sessions *s);
 DEFINE_CLEANUP(struct sessions, sessions_free)
@@ -49,6 +49,25 @@ struct session_facts {
     uint32_t again;    /* times it followed itself */
 };
 struct session_facts sessions_facts(const struct sessions *s, uint32_t item);
+
+/* [structural] */
+void sessions_facts_set(struct sessions *s, uint32_t item, const struct session_facts *facts);
+
+/* First slot from `slot` on whose session changed since it was last handed out, clearing its
+ * mark; ROW_NONE: there are no more. */
+uint32_t sessions_dirty_next(struct sessions *s, uint32_t slot);
+/* The session in a slot as a durable record, items by their ids (those without one left out).
+ * False: there is none, nothing was written. */
+bool sessions_encode(const struct sessions *s, uint32_t slot,
+                     struct str (*id_of)(const void *ctx, uint32_t row), const void *ctx,
+                     struct buf *out);
+/* Puts a session back under its number, unless its place has a newer one; items whose row_of_id
+ * is no row are left out. To be found it has to be indexed. 0 or -EBADMSG. [structural] */
+int sessions_restore(struct sessions *s, uint32_t (*row_of_id)(void *ctx, struct str id), void *ctx,
+                     const void *p, size_t n);
+/* Makes the postings anew from the sessions there are, as if they had come one after another;
+ * those older than the ring is long go. After the last sessions_restore. [structural] */
+void sessions_index(struct sessions *s);
 
 void sessions_forget_row(struct sessions *s, uint32_t row); /* [structural] */
 size_t sessions_bytes(const struct sessions *s);            /* of what is in use */
