@@ -219,6 +219,9 @@ static int read_whole(struct globals *g) {
     if (atomic_load(g->stop))
         return -EINTR;
     stop_following_model(g);
+    pthread_rwlock_wrlock(&g->world->model_lock);
+    model_restored(g->world->model);
+    pthread_rwlock_unlock(&g->world->model_lock);
     size_t bad =
         policy_records_learn(&g->policies, g->world->policies, str_of(g->cfg->app_instance));
     if (bad)

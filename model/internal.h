@@ -9,6 +9,7 @@ struct trend;   /* model/trend.h */
 struct sessions;
 struct pairs;
 struct pulse;
+struct late;
 struct ranker;
 struct context;
 
@@ -49,11 +50,13 @@ struct model {
     struct pairs *pairs;
     struct pulse *pulse;
     struct ranker *ranker;
+    struct late *late;
     struct context *context;
     uint32_t newcomer[NEWCOMERS]; /* rows with few events, a ring; see diversify.h */
     uint32_t newcomers_n;         /* ever put there */
     uint32_t newcomer_hand;
-    uint32_t tick; /* events of items taken in: what horizons are counted in; relaxed */
+    uint32_t tick;       /* events of items taken in: what horizons are counted in; relaxed */
+    bool counters_dirty; /* events, tick or the late queue */
 };
 
 /* Rows that may not be on the user's list: seen ones, or those bought within the window. At most

@@ -19,7 +19,7 @@ enum item_state {
 };
 
 /* What learning touches besides the vectors. Under Hogwild acc, bias, bias_acc, seen_s
- * and dirty are read and written by several threads: through relaxed atomics only. */
+ * and the marks are read and written by several threads: through relaxed atomics only. */
 struct item_hot {
     float acc;       /* AdaGrad accumulator of the free embedding */
     float in_acc;    /* of the intent vector */
@@ -32,7 +32,8 @@ struct item_hot {
     uint8_t flags; /* enum item_flags */
     uint8_t n_features;
     bool has_dense;
-    bool dirty; /* changed since last handed out by model_dirty_next */
+    bool dirty;         /* vectors, biases or trend changed since last handed out by */
+    bool company_dirty; /* model_dirty_next; so did what is counted of the item and others */
 };
 
 /* Facts that only people, filters and encoders ask for. */
@@ -99,6 +100,11 @@ uint32_t items_stale(struct items *t);
 int items_describe(struct items *t, uint32_t row, const struct item_info *info, int64_t now_ms);
 /* The tombstone: the item leaves the catalogue and can't be had. [structural] */
 void items_withdraw(struct items *t, uint32_t row);
+
+/* Marks what is counted of the item and others as changed. [shared] */
+static inline void items_touch(struct items *t, uint32_t row) {
+    __atomic_store_n(&t->hot[row].company_dirty, true, __ATOMIC_RELAXED);
+}
 
 /* Recomputes eff, bias and base of a row from its parts. [shared] */
 void items_refresh(struct items *t, uint32_t row);

@@ -1,6 +1,7 @@
 #include "model/context.h"
 #include "model/covisit.h"
 #include "model/diversify.h"
+#include "model/late.h"
 #include "model/pairs.h"
 #include "model/pulse.h"
 #include "model/ranker.h"
@@ -113,6 +114,8 @@ int model_new(const struct model_config *c, struct model **ret) {
     if (r == 0)
         r = pulse_new(c->max_items, &m->pulse);
     if (r == 0)
+        r = late_new(&m->late);
+    if (r == 0)
         r = ranker_new(c->seed, &m->ranker);
     if (r == 0)
         r = context_new(c->max_items, &m->context);
@@ -134,6 +137,7 @@ void model_free(struct model *m) {
     sessions_free(m->sessions);
     pairs_free(m->pairs);
     pulse_free(m->pulse);
+    late_free(m->late);
     ranker_free(m->ranker);
     context_free(m->context);
     free(m->phi);
@@ -296,19 +300,6 @@ void model_maintain(struct model *m, int64_t now_ms) {
         sampler_build(m); /* without memory the old one serves on */
 }
 
-/* ---- later ---------------------------------------------------------------------
- *
- * The ranker learns how far to trust the embeddings from cases they have not been taught: the
- * steps of a running session must not be in the vectors that judge its next one. So an event's
- * items are stepped when LATE others came, from the stored session it is in. */
-
-enum { LATE = 256 };
-
-struct late_event {
-    uint32_t session, at; /* place within it */
-    float weight;
-};
-
 /* ---- learning -------------------------------------------------------------- */
 
 int learner_new(struct model *m, uint32_t index, struct learner **ret) {
@@ -327,9 +318,6 @@ int learner_new(struct model *m, uint32_t index, struct learner **ret) {
     l->feature_slot = rows_map(m->items.features.cap, sizeof *l->feature_slot);
     if (!l->mapped || !l->pull || !l->grad || !l->feature_slot)
         return -ENOMEM;
-    l->late = calloc(LATE, sizeof *l->late);
-    if (!l->late)
-        return -ENOMEM;
     int r = shortlist_new(m, &l->shortlist);
     if (r == 0)
         r = ranking_new(m->ranker, &l->ranking);
@@ -343,7 +331,6 @@ void learner_free(struct learner *l) {
     if (!l)
         return;
     rank_scratch_free(l->rank);
-    free(l->late);
     shortlist_free(l->shortlist);
     ranking_free(l->ranking);
     rows_unmap(l->feature_slot, l->m->items.features.cap, sizeof *l->feature_slot);
@@ -400,6 +387,9 @@ static void learn_company(struct learner *l, const struct user *u, const struct 
         if (item_ref_valid(m, recent[i].item, recent[i].time_s))
             recent[kept++] = recent[i];
     covisit_observe(m->covisit, row, recent, kept, interest, e->time_ms);
+    items_touch(&l->m->items, row);
+    for (size_t i = 0; i < kept; i++)
+        items_touch(&l->m->items, recent[i].item);
 }
 
 /* The trail as it is before the event at hand. */
@@ -471,11 +461,12 @@ static void learn_any(struct learner *l) {
         step_stored(l, number, 1 + rng_below(&l->rng, s.n - 1), 1);
 }
 
-/* The event goes to the end of the queue; what comes out is stepped, and some of what was
- * stepped before is again. */
+/* The ranker learns how far to trust the embeddings from cases they have not been taught: the
+ * steps of a running session must not be in the vectors that judge its next one. So an event's
+ * items are stepped late, from the stored session it is in; and some of what was stepped before
+ * is again. */
 static void learn_late(struct learner *l, struct late_event e) {
-    struct late_event *slot = &l->late[l->n_late++ % LATE], due = *slot;
-    *slot = e;
+    struct late_event due = late_put(l->m->late, e);
     if (due.session)
         step_stored(l, due.session, due.at, due.weight);
     for (uint32_t i = 0; i < l->m->c.replays; i++)
@@ -492,6 +483,10 @@ static struct late_event keep_company(struct learner *l, struct user *u, uint32_
     uint32_t values[CONTEXT_SLOTS];
     profile_context(&u->prof, values);
     context_observe(m->context, row, values, tick);
+    items_touch(&m->items, row);
+    for (size_t i = 0; i < MIN(l->n_trail, (size_t)PAIRS_RECENT); i++)
+        items_touch(&m->items, l->trail[i].item);
+    __atomic_store_n(&m->counters_dirty, true, __ATOMIC_RELAXED);
     if (new_session)
         u->session_no = u->session_before = 0;
     uint32_t number = sessions_add(m->sessions, u->session_no, row);

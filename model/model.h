@@ -127,16 +127,20 @@ uint32_t model_category_key(const struct model *m, struct str name);
  * every few thousand events (counted, not timed, so that runs repeat). [structural] */
 void model_maintain(struct model *m, int64_t now_ms);
 
-/* One item's learned state as a durable record (for the model topic), and back.
- * Encoding is versioned and checksummed; restore rejects damage with -EBADMSG
- * and another dim with -EPROTO. `dirty` iterates rows changed since the last
- * call: returns the next one after *cursor or ROW_NONE, clearing its mark. The
- * parts shared by all items (features, φ, trends) travel as pseudo-rows the same
- * way: ids from MODEL_SHARED_BASE upward. encode [shared], restore [structural] */
+/* What was learned as durable records (for the model topic), and back. Encoding is
+ * versioned and checksummed; restore rejects damage with -EBADMSG and another dim, or
+ * a ranker over other columns, with -EPROTO. `dirty` iterates what changed since the
+ * last call: returns the next row after *cursor (0 at first) or ROW_NONE, clearing its
+ * mark. What is counted of an item and others, and the parts shared by all items
+ * (features, sessions, φ, the ranker, counters) travel as pseudo-rows the same way. A
+ * session gone meanwhile is -EINVAL. After the last record that is restored comes
+ * model_restored. A model restored from all records of another goes on as that one
+ * would, but for what learners hold. encode [shared], restore, restored [structural] */
 #define MODEL_SHARED_BASE 0xf0000000u
 uint32_t model_dirty_next(struct model *m, uint32_t *cursor);
 int model_item_encode(const struct model *m, uint32_t row, struct buf *key, struct buf *out);
 int model_item_restore(struct model *m, struct str key, const void *p, size_t n);
+void model_restored(struct model *m);
 
 /* ---- users ---------------------------------------------------------------- */
 

@@ -49,7 +49,7 @@ size_t pulse_top(const struct pulse *p, uint32_t horizon, uint32_t *ret, size_t 
 void pulse_forget_row(struct pulse *p, uint32_t row); /* [structural] */
 /* One item's counts in a durable form, independent of rows. */
 struct pulse_state {
-    float value[PULSE_HORIZONS]; /* as of `last` */
+    float value[PULSE_HORIZONS];  /* as of `last` */
     uint32_t events, first, last; /* ticks of the first and the last event, 0: none */
 };
 struct pulse_state pulse_get(const struct pulse *p, uint32_t item);

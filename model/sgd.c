@@ -314,9 +314,12 @@ void sgd_step(struct learner *l, struct user *u, const uint32_t *item, uint32_t 
     if (l->side == SGD_USER)
         return;
     float pull2 = k->dot(d, l->pull, l->pull);
-    for (uint32_t i = 0; i < intent.n; i++)
-        row_step(l, t->in + (size_t)intent.item[i] * d, &t->hot[intent.item[i]].in_acc,
-                 intent.weight[i], l->pull, pull2, d, 1);
+    for (uint32_t i = 0; i < intent.n; i++) {
+        struct item_hot *h = &t->hot[intent.item[i]];
+        row_step(l, t->in + (size_t)intent.item[i] * d, &h->in_acc, intent.weight[i], l->pull,
+                 pull2, d, 1);
+        __atomic_store_n(&h->dirty, true, __ATOMIC_RELAXED);
+    }
     features_step(l, mapped2);
     if (dense)
         proj_step(l, item, n, mapped2);

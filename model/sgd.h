@@ -50,9 +50,6 @@ struct learner {
     struct trail_item trail[PROFILE_TRAIL_MAX];
     size_t n_trail;
     enum sgd_side side; /* what a step changes; both unless set */
-    /* The newest events, whose items are stepped only when this many others came: see model.c */
-    struct late_event *late;
-    uint64_t n_late;
 };
 
 /* φ and P are common to all threads, and large: they are stepped once in so many events. */

@@ -8,6 +8,7 @@
 #include "model/context.h"
 #include "model/internal.h"
 #include "model/profile_more.h"
+#include "model/sessions.h"
 #include "model/wire.h"
 
 #include <math.h>
@@ -136,6 +137,8 @@ int user_encode(const struct model *m, const struct user *u, struct buf *out) {
     wire_put(out, u->emb, m->c.dim * sizeof *u->emb);
     wire_put_f32(out, u->acc);
     wire_put_f32(out, u->bias);
+    wire_put_u32(out, u->session_no);
+    wire_put_u32(out, u->session_before);
     put_fixed(&u->prof, out);
     wire_put_u8(out, u->prof.more ? 1 : 0);
     if (u->prof.more)
@@ -163,6 +166,7 @@ struct read_section {
 struct read_user {
     const uint8_t *emb;
     float acc, bias;
+    uint32_t session_no, session_before;
     struct profile prof; /* without the variable part */
     bool has_more;
     uint8_t extras, dedup_head, n_types, n_affinity, n_dedup;
@@ -256,7 +260,7 @@ static void get_more(struct wire *w, uint8_t version, struct read_user *r) {
     get_section(w, PM_CART, r->n_items, &r->cart);
     get_section(w, PM_BOUGHT, r->n_items, &r->bought);
     get_section(w, PM_RECENT, r->n_items, &r->recent);
-    if (version >= 2) /* the first version had no trail */
+    if (version >= 2)
         get_section(w, PM_TRAIL, r->n_items, &r->trail);
 }
 
@@ -344,6 +348,15 @@ static bool finite_words(const uint8_t *p, size_t n) {
     return ok;
 }
 
+/* Whether the user's session is the stored one of that number: it may be lost, or be another
+ * process's. Then it stands where he does. */
+static bool is_session_of(const struct model *m, const struct profile *p, uint32_t number) {
+    struct trail_item newest;
+    struct session s;
+    return profile_trail(p, &newest, 1) == 1 && sessions_get(m->sessions, number, &s) &&
+           s.item[s.n - 1] == newest.item;
+}
+
 int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n,
                  size_t *ret_n) {
     (void)s;
@@ -364,6 +377,10 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
     r.emb = take_words(&w, m->c.dim);
     r.acc = wire_get_f32(&w);
     r.bias = wire_get_f32(&w);
+    if (version >= 2) { /* the first version knew no stored sessions, nor had it a trail */
+        r.session_no = wire_get_u32(&w);
+        r.session_before = wire_get_u32(&w);
+    }
     get_fixed(&w, &r.prof);
     r.has_more = wire_get_u8(&w);
     if (r.has_more)
@@ -389,6 +406,9 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
     memcpy(u->emb, r.emb, m->c.dim * sizeof *u->emb);
     u->acc = r.acc;
     u->bias = r.bias;
+    bool goes_on = is_session_of(m, &u->prof, r.session_no);
+    u->session_no = goes_on ? r.session_no : 0;
+    u->session_before = goes_on ? r.session_before : 0;
     *ret_n = length;
     return 0;
 }
