@@ -170,7 +170,8 @@ Test(record, no_flipped_byte_or_cut_goes_unnoticed) {
         buf_free(&key);
         buf_free(&rec);
     }
-    cr_assert(kinds['i'] && kinds['f'] && kinds['m'] && kinds['p']);
+    cr_assert(kinds['i'] && kinds['c'] && kinds['f'] && kinds['s'] && kinds['m'] && kinds['p'] &&
+              kinds['r'] && kinds['t']);
     cr_assert_eq(b.m->items.live, 0);
     world_free(&a);
     world_free(&b);
@@ -322,6 +323,82 @@ Test(record, who_restores_everything_goes_on_as_if_nothing_had_stopped) {
     cr_assert(same_records(a.m, b.m) > 100);
     crowd_free(&ca);
     crowd_free(&cb);
+    world_free(&a);
+    world_free(&b);
+}
+
+/* As the first version wrote it: no intent vector, and co-visitation where it ends. */
+static const uint8_t item_v1[] = {
+    0x01, 0x69, 0x08, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00,
+    0x22, 0x04, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x0f, 0x00, 0x00, 0x00, 0xd0, 0xfb, 0x71, 0x41,
+    0x3c, 0x16, 0xe1, 0x3b, 0x4d, 0xb9, 0xbb, 0x3c, 0x4c, 0xa6, 0x10, 0xbd, 0xd2, 0x15, 0xe2, 0xbc,
+    0x16, 0x8a, 0xf8, 0x3c, 0xcd, 0x3e, 0x82, 0x3b, 0xac, 0x43, 0xb2, 0x3c, 0x14, 0x68, 0x4f, 0xbd,
+    0x00, 0x00, 0x00, 0x00, 0x46, 0x0b, 0x20, 0x41, 0x05, 0x02, 0x69, 0x35, 0x17, 0x89, 0xba, 0x40,
+    0x02, 0x69, 0x31, 0x67, 0x4d, 0xce, 0x40, 0x02, 0x69, 0x34, 0x21, 0xf8, 0x96, 0x40, 0x02, 0x69,
+    0x33, 0x2d, 0x80, 0xad, 0x40, 0x02, 0x69, 0x32, 0x34, 0xbb, 0x63, 0x40, 0x0f, 0xb3, 0xfa, 0x8c,
+};
+
+Test(record, an_item_of_the_first_version_is_read_and_written_anew) {
+    struct world w = world_new();
+    cr_assert_eq(model_item_restore(w.m, STR("ii0"), item_v1, sizeof item_v1), 0);
+    uint32_t row = model_item_find(w.m, STR("i0"));
+    cr_assert_neq(row, ROW_NONE);
+    cr_assert_eq(trend_count(w.m->trend, row), 15);
+    cr_assert_float_eq(w.m->items.own[row * DIM], 0.00687, 1e-5);
+    for (int i = 0; i < DIM; i++)
+        cr_assert_eq(w.m->items.in[row * DIM + i], 0);
+    struct covisit_pair p[COVISIT_SLOTS];
+    cr_assert_eq(covisit_neighbours(w.m->covisit, row, 1060000, p, COVISIT_SLOTS), 5);
+    struct world again = world_new();
+    cr_assert(copy(w.m, again.m) >= 7); /* its vectors, its company, five neighbours */
+    row = model_item_find(again.m, STR("i0"));
+    cr_assert_eq(trend_count(again.m->trend, row), 15);
+    cr_assert_eq(covisit_neighbours(again.m->covisit, row, 1060000, p, COVISIT_SLOTS), 5);
+    world_free(&again);
+    world_free(&w);
+}
+
+Test(record, sessions_come_back_under_their_numbers_in_any_order) {
+    struct world a = world_new(), b = world_new();
+    struct crowd c;
+    catalogue(a.m);
+    crowd_new(a.m, &c);
+    go_on(&a, &c, 1, 2000);
+    struct buf key = {0}, rec = {0};
+    uint32_t cursor = 0, row, sessions = 0;
+    static struct record { struct buf key, rec; } kept[1000];
+    while ((row = model_dirty_next(a.m, &cursor)) != ROW_NONE) {
+        buf_reset(&key);
+        cr_assert_eq(model_item_encode(a.m, row, &key, &rec), 0);
+        if (key.p[0] == 's' && sessions < ARRAY_LEN(kept)) {
+            struct record *r = &kept[sessions++];
+            cr_assert_eq(model_item_encode(a.m, row, &r->key, &r->rec), 0);
+        }
+    }
+    cr_assert_eq(sessions, sessions_count(a.m->sessions));
+    for (uint32_t i = sessions; i-- > 0;) {
+        struct str k = {(char *)kept[i].key.p, kept[i].key.n};
+        cr_assert_eq(model_item_restore(b.m, k, kept[i].rec.p, kept[i].rec.n), 0);
+        buf_free(&kept[i].key);
+        buf_free(&kept[i].rec);
+    }
+    model_restored(b.m);
+    cr_assert_eq(sessions_count(b.m->sessions), sessions);
+    for (uint32_t no = 1; no <= sessions; no++) {
+        struct session x, y;
+        cr_assert(sessions_get(a.m->sessions, no, &x) && sessions_get(b.m->sessions, no, &y));
+        cr_assert_eq(x.n, y.n);
+        for (uint32_t i = 0; i < x.n; i++)
+            cr_assert(str_eq(a.m->items.cold[x.item[i]].id, b.m->items.cold[y.item[i]].id));
+    }
+    uint32_t with[100];
+    size_t n = sessions_with(b.m->sessions, model_item_find(b.m, STR("i3")), with, 100);
+    cr_assert(n > 10);
+    for (size_t i = 1; i < n; i++)
+        cr_assert_lt(with[i], with[i - 1]);
+    buf_free(&key);
+    buf_free(&rec);
+    crowd_free(&c);
     world_free(&a);
     world_free(&b);
 }
