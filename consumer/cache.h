@@ -9,6 +9,8 @@
  *   beckon:trending         the same
  *   beckon:user:{USER}      hash
  *   beckon:stats, beckon:campaign:{ID}   hashes, of all processes together
+ *   beckon:ranker           hash: cases, loss, weight:PART:COLUMN of the ranker (ranker_view.h), as
+ *                           the process has it that wrote last
  *   beckon:stats:{INSTANCE}, beckon:processes   a hash for each, the set of them (publish.h)
  *   beckon:triggers         stream; the only one not filled again after Redis lost its data: it
  *                           goes on with the next trigger (campaign-triggers has them all)

@@ -11,7 +11,7 @@
 struct options {
     struct replay_flags flags;
     const char *json, *report;
-    bool baselines, ablate;
+    bool baselines, ablate, costs;
 };
 
 static int write_json(const char *path, json_t *o) {
@@ -56,8 +56,9 @@ static int run_parts(struct others *o, const struct trial_setup *s, const struct
 
 static int run_others(struct others *o, const struct options *opt, const struct trial_setup *s,
                       const struct replay_result *res) {
-    o->v = calloc(BASELINES + n_parts_alone + n_parts_without, sizeof *o->v);
-    o->scores = calloc(n_parts_alone + n_parts_without, sizeof *o->scores);
+    size_t parts = n_parts_alone + n_parts_without + n_parts_costs;
+    o->v = calloc(BASELINES + parts, sizeof *o->v);
+    o->scores = calloc(parts, sizeof *o->scores);
     if (!o->v || !o->scores)
         return -ENOMEM;
     for (int b = 0; b < BASELINES && res->baseline; b++)
@@ -66,6 +67,8 @@ static int run_others(struct others *o, const struct options *opt, const struct 
     int err = opt->baselines ? run_parts(o, s, parts_alone, n_parts_alone, CONTENDER_ALONE) : 0;
     if (err == 0 && (opt->ablate || *opt->report))
         err = run_parts(o, s, parts_without, n_parts_without, CONTENDER_WITHOUT);
+    if (err == 0 && opt->costs)
+        err = run_parts(o, s, parts_costs, n_parts_costs, CONTENDER_COST);
     return err;
 }
 
@@ -130,6 +133,10 @@ int cmd_replay(int argc, char **argv) {
          "item-kNN, session-kNN (V-SKNN); then each of the engine's parts alone",
          0, 0},
         {"ablate", FLAG_BOOL, &o.ablate, NULL, "then the engine without each of its parts", 0, 0},
+        {"costs", FLAG_BOOL, &o.costs, NULL,
+         "then with lists.per_category, diversity, novelty and exploration, one at a time: what "
+         "each costs and gains",
+         0, 0},
         {"json", FLAG_STR, &o.json, "FILE",
          "the result as JSON too; -: only that, on standard output", 0, 0},
         {"report", FLAG_STR, &o.report, "FILE.html",

@@ -8,6 +8,7 @@
 #include "consumer/clock.h"
 #include "consumer/control.h"
 #include "consumer/processes.h"
+#include "consumer/ranker_view.h"
 
 enum { STATS_MS = 1000, CONTROL_MS = 500, OWN_TTL_MS = 10000, TICK_MS = 50, LEARNER_INDEX = 1000 };
 
@@ -138,6 +139,11 @@ static void publish_own(struct publisher *p) {
     gauge(t, "bytes_per_item", &m->bytes_per_item);
     count(t, "learn_steps", &m->learn_steps);
     count(t, "nan_guarded", &m->learn_nan);
+    if (p->cfg->model_rank) {
+        const struct ranker *r = model_ranker(engine_world(p->engine)->model);
+        tally_put(t, "ranker_cases", "%llu", (unsigned long long)ranker_cases(r));
+        tally_put(t, "ranker_loss", "%.4f", ranker_loss(r));
+    }
     count(t, "floods", &m->floods);
     count(t, "bots", &m->bots);
     count(t, "duplicates", &m->duplicates);
@@ -197,6 +203,16 @@ static void publish_totals(struct publisher *p) {
     publish_campaigns(p, all);
 }
 
+/* Reads what workers learn on, without a lock: single numbers, each as it is just now. */
+static void publish_ranker(struct publisher *p) {
+    struct tally *t = &p->own;
+    if (!p->cfg->model_rank)
+        return;
+    tally_clear(t);
+    ranker_view_tally(model_ranker(engine_world(p->engine)->model), t);
+    tally_write(t, p->cache, "ranker", (struct str){0}, 0, "");
+}
+
 static void publish_trending(struct publisher *p) {
     struct cache_entry entries[TOP_MAX];
     struct world *w = engine_world(p->engine);
@@ -233,8 +249,10 @@ static void *publish(void *arg) {
         bool room = cache_pending(p->cache) == 0;
         if (room && (last || now >= stats_due_us)) {
             publish_own(p);
-            if (stored(p))
+            if (stored(p)) {
                 publish_totals(p);
+                publish_ranker(p);
+            }
             stats_due_us = now + STATS_MS * 1000;
         }
         if (room && (last || now >= trending_due_us)) {

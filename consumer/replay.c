@@ -380,3 +380,7 @@ const struct policy_set *replay_policies(const struct replay *r) {
 const struct judge *replay_judge(const struct replay *r) {
     return r->judge;
 }
+
+const struct ranker *replay_ranker(const struct replay *r) {
+    return r->c.cfg->model_rank ? model_ranker(r->world->model) : NULL;
+}

@@ -52,3 +52,5 @@ void replay_result(const struct replay *r, struct replay_result *ret);
 void replay_take_score(struct replay *r, struct score *ret);
 const struct policy_set *replay_policies(const struct replay *r);
 const struct judge *replay_judge(const struct replay *r);
+/* NULL: lists are not ordered by it (model.rank). */
+const struct ranker *replay_ranker(const struct replay *r);

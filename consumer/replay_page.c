@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "consumer/plot.h"
+#include "consumer/ranker_view.h"
 
 enum { SHOWN = 8 }; /* recommenders in one plot at most */
 
@@ -272,6 +273,8 @@ int replay_page_write(const struct replay_report *rep, const char *path) {
           "Hit rate of the whole minus that of the engine without the part, over the same cases.");
     parts(&p, rep, CONTENDER_ALONE, "Each part alone", "The dashed line is the whole engine.");
     int err = popularity_bias(&p, rep);
+    if (replay_ranker(rep->replay))
+        ranker_view_page(replay_ranker(rep->replay), &p);
     if (err == 0)
         err = page_save(&p, path);
     page_free(&p);

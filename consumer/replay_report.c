@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "consumer/ranker_view.h"
+
 static const struct {
     const char *key;
     enum rank_metric metric;
@@ -112,6 +114,8 @@ void replay_report_text(const struct replay_report *rep, FILE *to) {
         print_row(to, rep->others[i].name, rep, rep->others[i].score->all);
     fprintf(to, "  With one relevant item per case, recall is the hit rate.\n");
     print_ages(to, rep);
+    if (replay_ranker(rep->replay))
+        ranker_view_text(replay_ranker(rep->replay), to);
     print_campaigns(to, rep);
 }
 
@@ -176,6 +180,8 @@ json_t *replay_report_json(const struct replay_report *rep) {
     for (size_t i = 0; i < rep->n_others; i++)
         json_object_set_new(others, rep->others[i].name, score_json(rep, rep->others[i].score));
     json_object_set_new(o, "baselines", others);
+    if (replay_ranker(rep->replay))
+        json_object_set_new(o, "ranker", ranker_view_json(replay_ranker(rep->replay)));
     json_object_set_new(o, "events", json_integer((json_int_t)res->events));
     json_object_set_new(o, "users", json_integer((json_int_t)res->users));
     json_object_set_new(o, "items", json_integer((json_int_t)res->items));

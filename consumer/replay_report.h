@@ -10,7 +10,7 @@
 enum { REPORT_RESAMPLES = 1000, REPORT_SEED = 1 };
 
 /* A recommender and how it did on the same cases. */
-enum contender_kind { CONTENDER_BASELINE, CONTENDER_ALONE, CONTENDER_WITHOUT };
+enum contender_kind { CONTENDER_BASELINE, CONTENDER_ALONE, CONTENDER_WITHOUT, CONTENDER_COST };
 struct contender {
     const char *name;
     enum contender_kind kind;
@@ -32,5 +32,5 @@ struct replay_report {
 void replay_report_text(const struct replay_report *rep, FILE *to);
 /* Keys cases, hr, mrr, ndcg, recall, precision, coverage, events_per_s (in the engine alone, by
  * processor time), rss_bytes, each metric a map from list length to value; gini, novelty,
- * intervals, by_age and others beside. NULL: out of memory. */
+ * intervals, by_age, ranker (ranker_view.h) and others beside. NULL: out of memory. */
 json_t *replay_report_json(const struct replay_report *rep);

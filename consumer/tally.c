@@ -51,7 +51,8 @@ static bool ends_with(const char *key, const char *end) {
 }
 
 static bool largest_counts(const char *key) {
-    static const char *const alike[] = {"uptime_s", "items", "bytes_per_item", "bytes_per_user"};
+    static const char *const alike[] = {"uptime_s", "items", "bytes_per_item", "bytes_per_user",
+                                        "ranker_loss"};
     for (size_t i = 0; i < ARRAY_LEN(alike); i++)
         if (strcmp(key, alike[i]) == 0)
             return true;

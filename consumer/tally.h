@@ -19,10 +19,9 @@ void tally_put(struct tally *t, const char *key, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 /* NULL: no such name. */
 const char *tally_get(struct tally *t, const char *key);
-/* Another process's value of that name: counts and rates are added up, sums of
- * money (with a point) to two places; of times (uptime_s, _p50,
- * _p99), and of what all processes have alike (items, bytes_per_item, bytes_per_user), the largest
- * one stays. */
+/* Another process's value of that name: counts and rates are added up, sums of money (with a
+ * point) to two places; of times (uptime_s, _p50, _p99), and of what all processes have alike
+ * (items, bytes_per_item, bytes_per_user, ranker_loss), the largest one stays. */
 void tally_merge(struct tally *t, const char *key, const char *value);
 /* As a hash, names that begin with `but` (unless it is empty) left out; ttl_ms as of
  * cache_hash. */

@@ -34,7 +34,13 @@ const struct part_trial parts_without[] = {
     {"without context", {"model.part_context=false"}},
     {"without the ranker", {"model.rank=false"}},
 };
-const size_t n_parts_alone = ARRAY_LEN(parts_alone), n_parts_without = ARRAY_LEN(parts_without);
+const struct part_trial parts_costs[] = {
+    {"per category 3", {"lists.per_category=3"}}, {"diversity 0.1", {"lists.diversity=0.1"}},
+    {"diversity 0.3", {"lists.diversity=0.3"}},   {"novelty 0.1", {"lists.novelty=0.1"}},
+    {"novelty 0.3", {"lists.novelty=0.3"}},       {"exploration 0.1", {"lists.exploration=0.1"}},
+};
+const size_t n_parts_alone = ARRAY_LEN(parts_alone), n_parts_without = ARRAY_LEN(parts_without),
+             n_parts_costs = ARRAY_LEN(parts_costs);
 
 int trial_config(const struct trial_setup *s, const char *const *sets, size_t n_sets,
                  struct config **ret) {

@@ -38,5 +38,8 @@ struct part_trial {
 };
 extern const struct part_trial parts_alone[], parts_without[];
 extern const size_t n_parts_alone, n_parts_without;
+/* What lists gain and lose when they are not by score alone. */
+extern const struct part_trial parts_costs[];
+extern const size_t n_parts_costs;
 /* As trial_run, and gives only the score. */
 int part_run(const struct trial_setup *s, const struct part_trial *p, struct score *ret);

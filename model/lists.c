@@ -81,3 +81,7 @@ const char *list_reason_name(enum list_reason r) {
                                                      "explored"};
     return r < BECAUSE_COUNT ? names[r] : "";
 }
+
+const struct ranker *model_ranker(const struct model *m) {
+    return m->ranker;
+}

@@ -256,6 +256,10 @@ void model_trending(struct learner *l, uint32_t n, int64_t now_ms, struct list *
 /* Like it without decay: what the popularity baseline recommends. */
 void model_popular(struct learner *l, uint32_t n, struct list *ret);
 
+/* What orders the lists, to be looked at (ranker.h). */
+struct ranker;
+const struct ranker *model_ranker(const struct model *m);
+
 struct model_memory {
     uint64_t items, users; /* live rows; users: of the shard given */
     /* All tables, indexes and histories, divided by live rows; what was taken ahead for users to

@@ -443,39 +443,22 @@ static void cut(struct shortlist *s, size_t max) {
 /* ---- columns ------------------------------------------------------------------- */
 
 /* Columns that are logarithms come first, so that they are taken in one go. */
+// clang-format off
 #define COLUMNS_LOG(X)                                                                             \
-    X(LOG_ONE)                                                                                     \
-    X(LOG_ONE_NEXT)                                                                                \
-    X(LOG_COUNT)                                                                                   \
-    X(NEXT_SHORT_RAW)                                                                              \
-    X(NEXT_LONG_RAW)                                                                               \
-    X(AHEAD_RAW)                                                                                   \
-    X(BEHIND_RAW)                                                                                  \
-    X(LIVELY_0)                                                                                    \
-    X(LIVELY_1) X(LIVELY_2) X(LIVELY_3) X(EVENTS) X(AGE) X(IDLE) X(ENDS) X(BEGINS) X(CONTEXT_0)    \
-        X(CONTEXT_1) X(CONTEXT_2) X(CONTEXT_3) X(CONTEXT_4) X(CONTEXT_5) X(LIFT)
+    X(LOG_ONE) X(LOG_ONE_NEXT) X(LOG_COUNT) X(NEXT_SHORT_RAW) X(NEXT_LONG_RAW) X(AHEAD_RAW)        \
+    X(BEHIND_RAW) X(LIVELY_0) X(LIVELY_1) X(LIVELY_2) X(LIVELY_3) X(EVENTS) X(AGE) X(IDLE)         \
+    X(ENDS) X(BEGINS) X(CONTEXT_0) X(CONTEXT_1) X(CONTEXT_2) X(CONTEXT_3) X(CONTEXT_4)             \
+    X(CONTEXT_5) X(LIFT)
 #define COLUMNS_ITEM(X)                                                                            \
-    X(ALL_PEAK)                                                                                    \
-    X(NEAR_PEAK)                                                                                   \
-    X(ONE_PEAK)                                                                                    \
-    X(ONE_NEXT_PEAK)                                                                               \
-    X(HAS_ONE)                                                                                     \
-    X(HAS_BOTH)                                                                                    \
-    X(CLOSEST_RAW)                                                                                 \
-    X(COSINE)                                                                                      \
-    X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2) X(IN_RANK) X(IN_PLACE) X(IN_TIMES) X(IN_SHARE)          \
-        X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS) X(IN_0_RUN) X(IN_0_AGAIN) X(IN_0_TWICE)             \
-            X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) X(TASTE_SHARE) X(TASTE_LAST)            \
-                X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST) X(CATEGORY_SHARE) X(CATEGORY_LAST)  \
-                    X(PRICE)
+    X(ALL_PEAK) X(NEAR_PEAK) X(ONE_PEAK) X(ONE_NEXT_PEAK) X(HAS_ONE) X(HAS_BOTH) X(CLOSEST_RAW)    \
+    X(COSINE) X(AGAIN) X(IN) X(IN_0) X(IN_1) X(IN_2) X(IN_RANK) X(IN_PLACE) X(IN_TIMES)            \
+    X(IN_SHARE) X(IN_FIRST) X(IN_REPEATS) X(IN_0_RUNS) X(IN_0_RUN) X(IN_0_AGAIN) X(IN_0_TWICE)     \
+    X(BEFORE_LAST) X(FOLLOWED) X(EARLIER) X(TASTE) X(TASTE_SHARE) X(TASTE_LAST)                    \
+    X(TASTE_LAST_SHARE) X(CONTENT) X(CONTENT_LAST) X(CATEGORY_SHARE) X(CATEGORY_LAST) X(PRICE)
 #define COLUMNS_CASE(X)                                                                            \
-    X(N_SESSION)                                                                                   \
-    X(N_TRAIL)                                                                                     \
-    X(REPEATS)                                                                                     \
-    X(RUNS)                                                                                        \
-    X(RUN)                                                                                         \
-    X(LAST_EVENTS)                                                                                 \
-    X(N_NEIGHBOURS) X(LAST_AGAIN) X(DIFFERENT) X(LAST_NEXT) X(LAST_AGE) X(LAST_LIVELY)
+    X(N_SESSION) X(N_TRAIL) X(REPEATS) X(RUNS) X(RUN) X(LAST_EVENTS) X(N_NEIGHBOURS) X(LAST_AGAIN) \
+    X(DIFFERENT) X(LAST_NEXT) X(LAST_AGE) X(LAST_LIVELY)
+// clang-format on
 
 enum column {
 #define X(sym) C_##sym,

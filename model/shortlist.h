@@ -61,5 +61,7 @@ const uint32_t *shortlist_items(const struct shortlist *s);
 const float *shortlist_matrix(const struct shortlist *s);
 uint32_t shortlist_columns(void);
 const char *shortlist_column_name(uint32_t column);
+/* The part of the engine a column comes from: "neighbours", "pairs", … */
+const char *shortlist_column_part(uint32_t column);
 /* The part that speaks loudest for candidate i. */
 enum list_reason shortlist_because(const struct shortlist *s, uint32_t i);

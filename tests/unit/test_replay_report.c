@@ -4,6 +4,7 @@
 #include <math.h>
 #include <unistd.h>
 
+#include "consumer/ranker_view.h"
 #include "consumer/trial.h"
 
 /* A shop in which b always follows a; files as `replay` reads them. */
@@ -163,5 +164,40 @@ Test(replay_report, the_page_holds_every_plot) {
         cr_assert_not_null(strstr(text, wanted[i]), "%s", wanted[i]);
     cr_assert_null(strstr(text, "nan"));
     score_done(&without);
+    done(&k);
+}
+
+Test(replay_report, weights_are_shown_by_part_and_column) {
+    struct kit k = {0};
+    play(&k);
+    const struct ranker *r = replay_ranker(k.rep.replay);
+    struct ranker_column c[SHORTLIST_COLUMNS_MAX];
+    size_t n = ranker_columns(r, c), parts = 0;
+    cr_assert_eq(n, shortlist_columns());
+    for (size_t i = 0; i < n; i++) {
+        bool begins = i == 0 || strcmp(c[i].part, c[i - 1].part) != 0;
+        parts += begins;
+        cr_assert(*c[i].part && *c[i].name);
+        cr_assert(begins || fabsf(c[i].weight) <= fabsf(c[i - 1].weight), "%s", c[i].name);
+        for (size_t j = i + 1; begins && i > 0 && j < n; j++)
+            cr_assert_str_neq(c[j].part, c[i - 1].part, "a part stands in one place");
+    }
+    cr_assert_geq(parts, 8);
+
+    json_t *o = replay_report_json(&k.rep), *ranker = json_object_get(o, "ranker");
+    cr_assert_gt(json_integer_value(json_object_get(ranker, "cases")), 0);
+    cr_assert_eq((uint64_t)json_integer_value(json_object_get(ranker, "cases")), ranker_cases(r));
+    for (size_t i = 0; i < n; i++) {
+        json_t *part = json_object_get(json_object_get(ranker, "weights"), c[i].part);
+        cr_assert_float_eq(json_real_value(json_object_get(part, c[i].name)), c[i].weight, 1e-6);
+    }
+    json_decref(o);
+
+    struct tally t = {0};
+    ranker_view_tally(r, &t);
+    char key[TALLY_KEY];
+    snprintf(key, sizeof key, "weight:%s:%s", c[0].part, c[0].name);
+    cr_assert_float_eq(strtod(tally_get(&t, key), NULL), c[0].weight, 1e-4);
+    tally_free(&t);
     done(&k);
 }
