@@ -213,6 +213,20 @@ void cache_top(struct cache *c, struct str user, const struct cache_entry *e, si
     put_list(c, "top", user, e, n);
 }
 
+void cache_why(struct cache *c, struct str user, struct str text) {
+    struct str key = key_of(c, "why", user);
+    if (text.n == 0) {
+        put_del(c, key);
+    } else {
+        put_word(c, 5, STR("SET"));
+        resp_str(&c->out, key);
+        resp_str(&c->out, text);
+        resp_str(&c->out, STR("PX"));
+        resp_int(&c->out, c->cfg->redis_ttl);
+    }
+    op_end(c, OP_REPLACE, 1);
+}
+
 void cache_similar(struct cache *c, struct str item, const struct cache_entry *e, size_t n) {
     put_list(c, "similar", item, e, n);
 }
@@ -223,8 +237,9 @@ void cache_trending(struct cache *c, const struct cache_entry *e, size_t n) {
 
 void cache_forget(struct cache *c, struct str user) {
     put_del(c, key_of(c, "top", user));
+    put_del(c, key_of(c, "why", user));
     put_del(c, key_of(c, "user", user));
-    op_end(c, OP_REPLACE, 2);
+    op_end(c, OP_REPLACE, 3);
 }
 
 static void put_pairs(struct cache *c, const struct key_value *kv, size_t n) {

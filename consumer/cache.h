@@ -5,8 +5,8 @@
  *
  * Keys, with the default prefix; every one has a TTL (redis.ttl), renewed when written:
  *   beckon:top:{USER}       sorted set, best = highest score (ZREVRANGE … WITHSCORES)
- *   beckon:similar:{ITEM}   the same
- *   beckon:trending         the same
+ *   beckon:why:{USER}       string: a word for each place of beckon:top:{USER} (why.h);
+ * lists.reasons beckon:similar:{ITEM}   the same beckon:trending         the same
  *   beckon:user:{USER}      hash
  *   beckon:stats, beckon:campaign:{ID}   hashes, of all processes together
  *   beckon:ranker           hash: cases, loss, weight:PART:COLUMN of the ranker (ranker_view.h), as
@@ -42,6 +42,8 @@ struct cache_entry {
 /* Best first, no item twice, TOP_MAX at most. Replaced whole at once: a reader sees the old or
  * the new list. n = 0 deletes it. */
 void cache_top(struct cache *c, struct str user, const struct cache_entry *e, size_t n);
+/* beckon:why:{USER}: the reasons of a list; an empty text deletes it. */
+void cache_why(struct cache *c, struct str user, struct str text);
 void cache_similar(struct cache *c, struct str item, const struct cache_entry *e, size_t n);
 void cache_trending(struct cache *c, const struct cache_entry *e, size_t n);
 /* beckon:user:{USER}: the profile in words and numbers a person can read. Ids in it are

@@ -22,6 +22,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(campaigns, "list or check the campaign file")                                                \
     X(load, "put files into Kafka, or dead letters back")                                          \
     X(top, "the list of a user")                                                                   \
+    X(explain, "why items are on a user's list")                                                   \
     X(user, "the profile of a user")                                                               \
     X(similar, "the items similar to an item")                                                     \
     X(status, "counters of the running service")                                                   \

@@ -13,7 +13,7 @@ int cmd_top(int argc, char **argv) {
         .synopsis = "top USER [-n N] [--json]",
         .text = "Shows the list Redis holds for a user, best first: rank, item, score. What "
                 "`redis-cli zrevrange 'beckon:top:{USER}' 0 -1 withscores` shows, where scores are "
-                "in thousandths. Exit code 1 if there is no list.",
+                "in thousandths. Exit code 1 if there is no list. `beckon explain` says why.",
         .examples = "  beckon top u42\n"
                     "  beckon top u42 -n 5 --json | jq -r '.items[].item'\n",
         .flags = flags,

@@ -1,5 +1,6 @@
 #include "consumer/letter.h"
 #include "consumer/stream_internal.h"
+#include "consumer/why.h"
 
 int stream_dead(struct stream *s, const struct input *in, const struct dead *why) {
     metric_add(&s->metrics->dead[why->reason], 1);
@@ -78,6 +79,12 @@ static void on_list(void *ctx, const struct user *u, const struct list *l) {
     struct stream *s = ctx;
     struct cache_entry e[TOP_MAX];
     cache_top(s->cache, u->id, e, entries_of(s, l, e));
+    if (!s->cfg->lists_reasons)
+        return;
+    buf_reset(&s->scratch);
+    why_write(&s->scratch, l);
+    if (!s->scratch.failed)
+        cache_why(s->cache, u->id, (struct str){(const char *)s->scratch.p, s->scratch.n});
 }
 
 static void on_similar(void *ctx, uint32_t item, const struct list *l) {

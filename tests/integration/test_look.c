@@ -66,6 +66,31 @@ Test(look, top_shows_rank_item_and_score) {
     tear_down(&f);
 }
 
+Test(look, explain_says_why_each_item_is_there) {
+    struct fixture f;
+    set_up(&f);
+    struct cache_entry e[] = {{STR("shoe"), 2.5f}, {STR("hat"), 1}};
+    cache_top(f.cache, STR("u1"), e, 2);
+    cache_why(f.cache, STR("u1"), STR("similar explored=0.0125"));
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "explain", "u1", NULL, NULL), 0);
+    cr_assert_str_eq(
+        f.said,
+        "   1  shoe       2.500  similar: it goes together with what the user met\n"
+        "   2  hat        1.000  explored: by chance, to learn of it (drawn with a chance of "
+        "0.0125)\n");
+    cr_assert_eq(beckon(&f, "explain", "u1", "hat", "--json"), 0);
+    cr_assert_str_eq(f.said, "{\"user\":\"u1\",\"items\":[{\"rank\":2,\"item\":\"hat\",\"score\":"
+                             "1.0,\"reason\":\"explored\",\"propensity\":0.0125}]}\n");
+    cr_assert_eq(beckon(&f, "explain", "u1", "sock", NULL), 1);
+    cr_assert(strstr(f.said, "not on the user's list"), "%s", f.said);
+    cache_forget(f.cache, STR("u1"));
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "explain", "u1", NULL, NULL), 1);
+    cr_assert(strstr(f.said, "no list"), "%s", f.said);
+    tear_down(&f);
+}
+
 Test(look, user_shows_the_profile_aligned) {
     struct fixture f;
     set_up(&f);
