@@ -507,6 +507,16 @@ static uint32_t part_of(uint32_t c) {
     return c < C_N_SESSION ? PART_SESSIONS : PART_COUNT;
 }
 
+const char *shortlist_column_part(uint32_t column) {
+    static const char *const names[] = {
+#define X(sym, name, help) [PART_##sym] = name,
+        PARTS(X)
+#undef X
+            [PART_COUNT] = "situation",
+    };
+    return column < COLUMNS ? names[part_of(column)] : "";
+}
+
 static bool has(const struct shortlist *s, enum part p) {
     return !(s->m->c.parts_off >> p & 1);
 }
