@@ -20,7 +20,6 @@ static struct world world_new(void) {
     c.dim = DIM;
     c.max_items = 500;
     c.flood_per_minute = 0;
-    c.rank = false; /* an event changes its own rows and no others, at once */
     struct world w = {0};
     cr_assert_eq(model_new(&c, &w.m), 0);
     cr_assert_eq(learner_new(w.m, 0, &w.l), 0);
