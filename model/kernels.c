@@ -6,8 +6,6 @@
 #include <immintrin.h>
 #endif
 
-#define HOGWILD __attribute__((no_sanitize("thread")))
-
 enum { LANES = 16 };
 
 /* ---- reference ------------------------------------------------------------- */

@@ -11,6 +11,9 @@
 
 #include "model/base.h"
 
+/* Reads and writes of shared weights that are not atomic on purpose. */
+#define HOGWILD __attribute__((no_sanitize("thread")))
+
 struct kernels {
     const char *name;
     /* sum of x[i]·y[i] */

@@ -148,7 +148,8 @@ static bool is_single(const struct mlp *m, uint32_t l) {
     return l > 0 && l + 1 == m->c.layers && m->c.width[l + 1] == 1;
 }
 
-static void turn(const struct mlp *m, uint32_t l, float *turned) {
+/* Others may step the weights meanwhile. */
+HOGWILD static void turn(const struct mlp *m, uint32_t l, float *turned) {
     size_t in = m->c.width[l], out = m->c.width[l + 1], ld = mlp_pad(out), in_ld = mlp_pad(in);
     const float *w = m->w + m->at[l];
     memset(turned, 0, out * in_ld * sizeof *turned);
@@ -181,8 +182,8 @@ static void single_backward(const struct mlp *m, struct mlp_pass *p, const float
     through_relu(p->rows * in_ld, act, before);
 }
 
-void mlp_forward(const struct mlp *m, struct mlp_pass *p, size_t rows, const float *x, size_t ldx,
-                 float *y) {
+HOGWILD void mlp_forward(const struct mlp *m, struct mlp_pass *p, size_t rows, const float *x,
+                         size_t ldx, float *y) {
     p->rows = rows;
     p->x = x;
     p->ldx = ldx;
@@ -198,7 +199,7 @@ void mlp_forward(const struct mlp *m, struct mlp_pass *p, size_t rows, const flo
             return;
         }
         for (size_t r = 0; r < rows; r++)
-            memcpy(act + r * ld, bias, ld * sizeof *act);
+            p->k->copy(ld, bias, act + r * ld);
         product(p->k, by_blas(in, out), false, rows, ld, in, l ? p->act[l - 1] : x,
                 l ? mlp_pad(in) : ldx, w, act);
         if (l + 1 < m->c.layers)

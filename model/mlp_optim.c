@@ -1,4 +1,5 @@
 #include "model/block.h"
+#include "model/kernels.h"
 #include "model/mlp.h"
 
 #include <math.h>
@@ -63,7 +64,8 @@ static double length(const float *g, size_t n) {
     return sqrt(sum);
 }
 
-int mlp_step(struct mlp *m, struct mlp_optim *o, struct mlp_pass *p) {
+/* Others may read the weights meanwhile. */
+HOGWILD int mlp_step(struct mlp *m, struct mlp_optim *o, struct mlp_pass *p) {
     float *g = mlp_grad(p), *w = m->w;
     const struct mlp_optim_config *c = &o->c;
     double size = length(g, m->n);

@@ -72,6 +72,13 @@ struct shortlist {
     float *scan; /* float[SCANNED] */
 };
 
+/* Chosen when the program is loaded, before the thread sanitizer is up. */
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
+#define WIDE_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
+#else
+#define WIDE_CLONES
+#endif
+
 /* log(x) to 1e-4 for positive normal x: a polynomial on the mantissa. The same bits on every
  * machine, which a library's need not be. */
 static inline float fast_log(float x) {
@@ -261,7 +268,8 @@ static void vote(struct shortlist *s, uint32_t slot, float likeness, float fresh
     uint32_t number = s->number[slot], items[SESSION_ITEMS];
     if (!sessions_get(s->m->sessions, number, &ses))
         return;
-    memcpy(items, ses.item, ses.n * sizeof *items);
+    for (uint32_t p = 0; p < ses.n; p++)
+        items[p] = session_item(&ses, p);
     uint32_t one = s->shared[slot] & 255, two = s->shared[slot] >> 8;
     uint32_t anchor = s->met[one].item, n = ses.n;
     int first = -1, last = -1;
@@ -547,7 +555,7 @@ static float again_of(const struct model *m, uint32_t item, float own, float eve
 }
 
 /* All columns that are logarithms, at once: the loop runs in vector registers. */
-__attribute__((target_clones("arch=x86-64-v3", "default"))) static void logs(float *f) {
+WIDE_CLONES static void logs(float *f) {
     for (uint32_t c = 0; c < C_LOGS; c++)
         f[c] = fast_log(f[c]);
 }
@@ -717,8 +725,7 @@ static enum list_reason loudest(const float *f, const struct sums *x) {
 
 /* ---- all of it ------------------------------------------------------------------ */
 
-__attribute__((target_clones("arch=x86-64-v3", "default"))) static void
-add_up(const struct sums *pool, uint32_t n, struct scene *sc) {
+WIDE_CLONES static void add_up(const struct sums *pool, uint32_t n, struct scene *sc) {
     for (uint32_t i = 0; i < n; i++)
         for (uint32_t k = 0; k < SUMS; k++) {
             float v = pool[i].v[k];
@@ -731,8 +738,9 @@ static void set_scene(const struct learner *l, const struct shortlist *s, const 
                       struct scene *sc) {
     const struct model *m = s->m;
     (void)l;
-    *sc = (struct scene){
-        .tick = m->tick, .own = u && u->session_no, .price = u ? u->prof.avg_price : NAN};
+    *sc = (struct scene){.tick = __atomic_load_n(&m->tick, __ATOMIC_RELAXED),
+                         .own = u && u->session_no,
+                         .price = u ? u->prof.avg_price : NAN};
     add_up(s->pool, s->n_pool, sc);
     if (u)
         profile_context(&u->prof, sc->context);

@@ -4,7 +4,8 @@
 #include <pthread.h>
 #include <stdio.h>
 
-#include "model/model.h"
+#include "model/internal.h"
+#include "model/ranker.h"
 
 enum { WORKERS = 3, USERS = 40, ITEMS = 300, EVENTS = 3000, CHUNK = 100 };
 
@@ -46,20 +47,24 @@ static void fill(struct model *m) {
 
 static void learn_one(struct worker *k, struct learner *l, struct shard *s, struct rng *r,
                       uint32_t n) {
-    char event[32], item[16], user[24];
+    static const char *const devices[] = {"phone", "desktop", "tablet"};
+    char event[32], item[16], user[24], session[16];
     int64_t now = 1000000 + (int64_t)n * 1000;
     snprintf(event, sizeof event, "e%u-%u", k->index, n);
     snprintf(user, sizeof user, "u%u-%u", k->index, rng_below(r, USERS));
+    snprintf(session, sizeof session, "s%u", n / 200); /* some outgrow one of the store's */
     item_name(item, rng_below(r, ITEMS));
     struct event e = {
         .id = str_of(event),
         .user = str_of(user),
         .item = str_of(item),
+        .session = str_of(session),
         .time_ms = now,
         .value = NAN,
         .dwell_ms = NAN,
         .type = n % 10 ? EV_VIEW : EV_PURCHASE,
     };
+    e.ctx[e.n_ctx++] = (struct event_ctx){STR("device"), str_of(devices[n % 3])};
     struct user *u = shard_admit(s, e.user, now);
     check(u != NULL, "no user");
     uint32_t row = model_item_find(k->w->m, e.item);
@@ -139,6 +144,8 @@ int main(void) {
     c.dim = 16;
     c.max_items = 1000;
     c.max_users = 1000;
+    c.session_store = 64; /* taken anew under the readers' eyes */
+    c.replays = 2;
     c.flood_per_minute = 0;
     check(model_new(&c, &w.m) == 0, "no model");
     fill(w.m);
@@ -158,6 +165,10 @@ int main(void) {
         check(worker[i].ranked > 0, "nobody was ranked");
         check(worker[i].stats.nan_guarded == 0, "learning went astray");
     }
+    check(ranker_cases(w.m->ranker) > EVENTS, "the ranker learned from few cases");
+    check(isfinite(ranker_loss(w.m->ranker)), "the ranker went astray");
+    for (uint32_t i = 0; i < shortlist_columns(); i++)
+        check(isfinite(ranker_weight(w.m->ranker, i)), "a weight is not finite");
     rows += write_out(&w);
     check(rows >= ITEMS, "rows were changed and not written");
     model_free(w.m);
