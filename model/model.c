@@ -433,10 +433,12 @@ static uint32_t recall(struct learner *l, uint32_t number, uint32_t at) {
     l->n_trail = 0;
     if (at == 0 || !sessions_get(l->m->sessions, number, &s) || at >= s.n)
         return ROW_NONE;
-    for (uint32_t i = at; i-- > 0;)
-        if (s.item[i] < rows && (l->m->items.hot[s.item[i]].state & ITEM_LIVE))
-            l->trail[l->n_trail++] = (struct trail_item){.item = s.item[i]};
-    uint32_t item = s.item[at];
+    for (uint32_t i = at; i-- > 0;) {
+        uint32_t row = session_item(&s, i);
+        if (row < rows && (l->m->items.hot[row].state & ITEM_LIVE))
+            l->trail[l->n_trail++] = (struct trail_item){.item = row};
+    }
+    uint32_t item = session_item(&s, at);
     bool there = item < rows && (l->m->items.hot[item].state & ITEM_LIVE);
     return l->n_trail && there ? item : ROW_NONE;
 }

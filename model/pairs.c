@@ -150,9 +150,24 @@ void pairs_look(const struct pairs *p, uint32_t item, struct pairs_view *ret) {
     }
 }
 
+/* The last slot takes the place of the one that goes. */
+static void drop(struct row *r, uint32_t name) {
+    uint32_t n = slots_of(r), at = 0;
+    while (at < n && r->slot[at].item != name)
+        at++;
+    if (at == n)
+        return;
+    r->slot[at] = r->slot[n - 1];
+    r->slot[n - 1] = (struct pairs_slot){0};
+}
+
 void pairs_forget_row(struct pairs *p, uint32_t row) {
-    if (row < p->max_items)
-        memset(&p->row[row], 0, sizeof p->row[row]);
+    if (row >= p->max_items)
+        return;
+    struct row *r = &p->row[row];
+    for (uint32_t i = 0, n = slots_of(r); i < n; i++)
+        drop(&p->row[r->slot[i].item - 1], row + 1);
+    memset(r, 0, sizeof *r);
 }
 
 /* Slots have a byte that tells which weights follow: most have one or two. */

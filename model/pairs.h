@@ -39,7 +39,9 @@ void pairs_look(const struct pairs *p, uint32_t item, struct pairs_view *ret);
 /* What a pair that far apart weighs, 1..PAIRS_RECENT. */
 float pairs_by_distance(const struct pairs *p, uint32_t distance);
 
-void pairs_forget_row(struct pairs *p, uint32_t row); /* [structural] */
+/* Neither the row nor its company remember each other, but for others so strong that they made the
+ * row forget them. [structural] */
+void pairs_forget_row(struct pairs *p, uint32_t row);
 /* What goes with an item, as a durable record: the others by their ids, those without one left
  * out. */
 void pairs_encode(const struct pairs *p, uint32_t row,

@@ -12,13 +12,13 @@ enum { PULSE_HORIZONS = 4, PULSE_TOP = 64 };
 /* Half-lives in events. */
 extern const float pulse_horizon[PULSE_HORIZONS];
 
-/* 2^-x for x >= 0, to 1e-4: a polynomial on the fraction, the same bits on every machine. */
+/* 2^-x for x >= 0, to 5e-6: a polynomial on the fraction, the same bits on every machine. */
 static inline float pulse_decay(float x) {
     if (!(x < 100))
         return 0;
     int whole = (int)x;
     float part = x - (float)whole;
-    float f = 1 - part * (0.69314f - part * (0.24014f - part * (0.05549f - part * 0.00937f)));
+    float f = 1 - part * (0.693072f - part * (0.239497f - part * (0.053276f - part * 0.006851f)));
     uint32_t bits = (uint32_t)(127 - whole) << 23;
     float scale;
     memcpy(&scale, &bits, sizeof scale);

@@ -3,7 +3,11 @@
 #include "model/index.h"
 #include "model/wire.h"
 
-enum { CHUNK = 14, CHUNKS_PER_SESSION = 2 };
+enum {
+    CHUNK = 14,
+    CHUNKS_PER_SESSION = 2,
+    FORGOTTEN = 4096, /* sessions an item that goes is taken out of: the newest */
+};
 
 /* 64 bytes: a cache line. */
 struct chunk {
@@ -128,7 +132,8 @@ uint32_t sessions_add(struct sessions *s, uint32_t number, uint32_t item) {
         add(&s->facts[item].begins, 1);
     } else {
         uint32_t last = load(&t->item[n - 1]);
-        add(&s->facts[last].ends, -1u);
+        if (last < s->max_items)
+            add(&s->facts[last].ends, -1u);
         if (last == item)
             add(&s->facts[item].again, 1);
         for (uint32_t i = 0; i < n && !there; i++)
@@ -162,11 +167,12 @@ size_t sessions_with(const struct sessions *s, uint32_t item, uint32_t *ret, siz
     size_t n = 0;
     if (item >= s->max_items)
         return 0;
-    uint32_t at = load(&s->head[item]);
-    /* Chunks taken for others end the walk; the count ends one that others turned into a ring. */
-    for (size_t hops = 0; at && n < max && hops < max; hops++) {
+    uint32_t head = load(&s->head[item]), at = head;
+    /* Chunks taken for others end the walk; so does one that this item took anew, which is newer
+     * than what leads to it. */
+    for (uint32_t age = 0; at && n < max;) {
         const struct chunk *c = &s->chunk[at - 1];
-        uint32_t prev = load(&c->prev);
+        uint32_t prev = load(&c->prev), older = (head - prev) & (s->chunks - 1);
         if (prev)
             __builtin_prefetch(&s->chunk[prev - 1]);
         if (load(&c->item) != item)
@@ -176,7 +182,8 @@ size_t sessions_with(const struct sessions *s, uint32_t item, uint32_t *ret, siz
             if (number)
                 ret[n++] = number;
         }
-        at = prev;
+        at = older > age ? prev : 0;
+        age = older;
     }
     return n;
 }
@@ -276,6 +283,15 @@ void sessions_index(struct sessions *s) {
 void sessions_forget_row(struct sessions *s, uint32_t row) {
     if (row >= s->max_items)
         return;
+    /* What takes the row next was in none of these. */
+    uint32_t found[FORGOTTEN];
+    size_t n = sessions_with(s, row, found, FORGOTTEN);
+    for (size_t i = 0; i < n; i++) {
+        struct slot *t = &s->slot[sessions_slot(s, found[i])];
+        for (uint32_t k = 0; t->number == found[i] && k < t->n; k++)
+            if (t->item[k] == row)
+                t->item[k] = ROW_NONE;
+    }
     s->head[row] = 0;
     s->facts[row] = (struct session_facts){0};
 }

@@ -28,8 +28,11 @@ uint32_t sessions_add(struct sessions *s, uint32_t number, uint32_t item);
 
 struct session {
     uint32_t n;
-    const uint32_t *item; /* the store's: may change under the reader's eyes */
+    const uint32_t *item; /* the store's: may change under the reader's eyes, see session_item */
 };
+static inline uint32_t session_item(const struct session *s, uint32_t i) {
+    return __atomic_load_n(&s->item[i], __ATOMIC_RELAXED);
+}
 /* False: that session is not there any more. */
 bool sessions_get(const struct sessions *s, uint32_t number, struct session *ret);
 uint32_t sessions_count(const struct sessions *s); /* begun so far; numbers are 1..count */
@@ -69,5 +72,6 @@ int sessions_restore(struct sessions *s, uint32_t (*row_of_id)(void *ctx, struct
  * those older than the ring is long go. After the last sessions_restore. [structural] */
 void sessions_index(struct sessions *s);
 
-void sessions_forget_row(struct sessions *s, uint32_t row); /* [structural] */
-size_t sessions_bytes(const struct sessions *s);            /* of what is in use */
+/* Its places in sessions become ROW_NONE. [structural] */
+void sessions_forget_row(struct sessions *s, uint32_t row);
+size_t sessions_bytes(const struct sessions *s); /* of what is in use */
