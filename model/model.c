@@ -270,6 +270,11 @@ void model_item_view(const struct model *m, uint32_t row, struct item_view *ret)
     };
 }
 
+uint32_t model_item_flags(const struct model *m, uint32_t row) {
+    bool there = row < m->items.rows && m->items.hot[row].state & ITEM_LIVE;
+    return there ? m->items.hot[row].flags : 0;
+}
+
 uint32_t model_items(const struct model *m) {
     return m->items.rows;
 }

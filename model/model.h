@@ -118,6 +118,8 @@ uint32_t model_item_find(const struct model *m, struct str id);
  * before that and when memory is out. [structural] */
 uint32_t model_item_admit(struct model *m, struct str id, int64_t now_ms);
 void model_item_view(const struct model *m, uint32_t row, struct item_view *ret); /* [shared] */
+/* Its `flags` alone, which costs less. [shared] */
+uint32_t model_item_flags(const struct model *m, uint32_t row);
 uint32_t model_items(const struct model *m); /* rows in use, dead ones included: rows are 0..n-1 */
 /* Name of a category by its key ("" when unknown) and the reverse (0 when unknown). */
 struct str model_category_name(const struct model *m, uint32_t key);

@@ -7,7 +7,8 @@
  * anyway and θo what an arm adds to it. All columns share one posterior, and the split costs no
  * exactness: it only saves work that is the same for every arm. A decision over n arms costs
  * n × own² multiplications where widths of the upper confidence bounds are asked for, n × own ×
- * draws for Thompson sampling, and n × own otherwise, however wide `shared` is. For a hundred
+ * draws for Thompson sampling, and n × own otherwise, however wide `shared` is; arms that are told
+ * to be alike cost only the columns in which they differ. For a hundred
  * arms in a few microseconds `own` should hold about 32 columns: offer and campaign, and the
  * embedding by a few of its directions.
  *
@@ -65,6 +66,11 @@ struct bandit_arms {
     size_t n;            /* at most arms_max; 0: nothing is all there is */
     const float *shared; /* float[shared], ignored if shared is 0 */
     const float *own;    /* float[n][own] */
+    /* Saves work, and changes nothing but rounding: like[i] <= i is an arm alike itself
+     * (like[like[i]] = like[i]) that differs from arm i in the columns [from, to) at most, as
+     * offers of one campaign do. NULL: nothing is known. */
+    const uint16_t *like;
+    uint32_t from, to;
 };
 
 struct bandit_choice {

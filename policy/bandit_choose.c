@@ -11,8 +11,11 @@ int bandit_room_new(const struct bandit *b, struct bandit_room **ret) {
     r->score = calloc(arms * lanes, sizeof *r->score);
     r->mean = calloc(arms, sizeof *r->mean);
     r->p = calloc(arms, sizeof *r->p);
-    r->vector = calloc(RIDGE_DIM_MAX, sizeof *r->vector);
-    if (!r->score || !r->mean || !r->p || !r->vector)
+    r->vector = calloc(MAX((size_t)RIDGE_DIM_MAX, lanes), sizeof *r->vector);
+    r->first = calloc(arms * b->c.own, sizeof *r->first);
+    r->first_score = calloc(arms * lanes, sizeof *r->first_score);
+    r->at = calloc(arms, sizeof *r->at);
+    if (!r->score || !r->mean || !r->p || !r->vector || !r->first || !r->first_score || !r->at)
         return -ENOMEM;
     *ret = TAKE(r);
     return 0;
@@ -25,6 +28,9 @@ void bandit_room_free(struct bandit_room *r) {
     free(r->mean);
     free(r->p);
     free(r->vector);
+    free(r->first);
+    free(r->first_score);
+    free(r->at);
     free(r);
 }
 
@@ -45,29 +51,67 @@ static size_t best_of(size_t n, const float *score, float nothing) {
     return best;
 }
 
+/* n: a multiple of 16, as the lanes of matmul are. */
+static void copy_row(float *to, const float *from, size_t n) {
+    for (size_t i = 0; i < n; i += 16)
+        memcpy(to + i, from + i, 16 * sizeof *to);
+}
+
+static void start_rows(float *score, size_t n, size_t ld, const float *start) {
+    for (size_t i = 0; i < n; i++)
+        copy_row(score + i * ld, start, ld);
+}
+
+/* room->score, row i: start + ownᵀ[i]·m, where m is float[own][ld] and start float[ld]. Of arms
+ * that are alike, what they share is multiplied once. */
+static void products(const struct bandit *b, struct bandit_room *room,
+                     const struct bandit_arms *arms, const float *m, size_t ld,
+                     const float *start) {
+    size_t own = b->c.own, wide = arms->to - arms->from, n_first = 0;
+    if (!arms->like) {
+        start_rows(room->score, arms->n, ld, start);
+        b->k->matmul(arms->n, ld, own, arms->own, own, 1, m, ld, room->score, ld);
+        return;
+    }
+    for (size_t i = 0; i < arms->n; i++) {
+        float *first = room->first + n_first * own;
+        room->at[i] = arms->like[i] == i ? (uint16_t)n_first : room->at[arms->like[i]];
+        if (arms->like[i] != i)
+            continue;
+        memcpy(first, arms->own + i * own, own * sizeof *first);
+        memset(first + arms->from, 0, wide * sizeof *first);
+        n_first++;
+    }
+    start_rows(room->first_score, n_first, ld, start);
+    b->k->matmul(n_first, ld, own, room->first, own, 1, m, ld, room->first_score, ld);
+    for (size_t i = 0; i < arms->n; i++)
+        copy_row(room->score + i * ld, room->first_score + room->at[i] * ld, ld);
+    b->k->matmul(arms->n, ld, wide, arms->own + arms->from, own, 1, m + arms->from * ld, ld,
+                 room->score, ld);
+}
+
 /* mean + alpha · noise · √(xᵀA⁻¹x), less what shared columns add to every mean. Squares of
- * widths come apart: ownᵀ·C·own + 2·ownᵀ·B·shared + sharedᵀ·S·shared. */
+ * widths come apart: ownᵀ·(C·own + 2·B·shared) + sharedᵀ·S·shared. */
 static size_t upper_best(const struct bandit *b, struct bandit_room *room,
                          const struct bandit_arms *arms) {
     const struct kernels *k = b->k;
     size_t own = b->c.own, shared = b->c.shared;
-    double width = b->c.alpha * b->fit.noise, anyway = 0;
+    float width = (float)(b->c.alpha * b->fit.noise), anyway = 0;
     means(b, room, arms);
     if (shared) {
         k->matvec(shared, shared, b->cov_shared, arms->shared, room->vector);
         anyway = k->dot(shared, room->vector, arms->shared);
     }
+    memset(room->vector, 0, b->own_ld * sizeof *room->vector);
     k->matvec(own, shared, b->cov_cross, arms->shared, room->vector);
-    memset(room->score, 0, arms->n * b->own_ld * sizeof *room->score);
-    k->matmul(arms->n, b->own_ld, own, arms->own, own, 1, b->cov_own, b->own_ld, room->score,
-              b->own_ld);
+    for (size_t f = 0; f < own; f++)
+        room->vector[f] *= 2;
+    products(b, room, arms, b->cov_own, b->own_ld, room->vector);
     for (size_t i = 0; i < arms->n; i++) {
-        const float *x = arms->own + i * own;
-        double square = anyway + 2 * (double)k->dot(own, x, room->vector) +
-                        (double)k->dot(own, x, room->score + i * b->own_ld);
-        room->mean[i] += (float)(width * sqrt(fmax(0, square)));
+        float square = k->dot(own, arms->own + i * own, room->score + i * b->own_ld) + anyway;
+        room->mean[i] += width * sqrtf(fmaxf(0, square));
     }
-    return best_of(arms->n, room->mean, (float)(width * sqrt(fmax(0, anyway))));
+    return best_of(arms->n, room->mean, width * sqrtf(fmaxf(0, anyway)));
 }
 
 /* Four draws side by side, on vectors that every machine has. */
@@ -98,9 +142,8 @@ static void count_best(size_t n, size_t draws, const float *score, double each, 
 static void thompson(const struct bandit *b, struct bandit_room *room,
                      const struct bandit_arms *arms, double *p) {
     size_t draws = b->c.draws;
-    memset(room->score, 0, arms->n * draws * sizeof *room->score);
-    b->k->matmul(arms->n, draws, b->c.own, arms->own, b->c.own, 1, b->draws, draws, room->score,
-                 draws);
+    memset(room->vector, 0, draws * sizeof *room->vector);
+    products(b, room, arms, b->draws, draws, room->vector);
     count_best(arms->n, draws, room->score, 1.0 / (double)draws, p);
 }
 

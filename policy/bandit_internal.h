@@ -23,5 +23,9 @@ struct bandit_room {
     float *score;  /* float[arms_max][MAX(draws, own_ld)] */
     float *mean;   /* float[arms_max] */
     double *p;     /* double[arms_max + 1] */
-    float *vector; /* float[dim] */
+    float *vector; /* float[MAX(dim, draws)] */
+    /* Of arms that others are like, side by side: what they share with those,
+     * float[arms_max][own], and its products, as `score`. */
+    float *first, *first_score;
+    uint16_t *at; /* uint16_t[arms_max]: which of `first` an arm is like */
 };

@@ -152,7 +152,8 @@ static size_t group_of(const struct policy_set *set, const struct candidate *can
 static size_t foremost(const struct policy_set *set, const struct candidate *cand, size_t n) {
     size_t best = 0;
     for (size_t i = 1; i < n; i++)
-        if (set->c[cand[i].campaign].spec.priority > set->c[cand[best].campaign].spec.priority)
+        if (cand[i].campaign != cand[i - 1].campaign &&
+            set->c[cand[i].campaign].spec.priority > set->c[cand[best].campaign].spec.priority)
             best = i;
     return best;
 }
@@ -163,12 +164,10 @@ static size_t partition(const struct policy_set *set, size_t group, struct candi
     struct candidate others[POLICY_PAIRS_MAX];
     size_t mine = 0, rest = 0;
     for (size_t i = 0; i < n; i++)
-        if (group_of(set, &cand[i]) == group && mine == i)
-            mine++;
-        else if (group_of(set, &cand[i]) == group)
-            cand[mine++] = cand[i];
-        else
+        if (group_of(set, &cand[i]) != group)
             others[rest++] = cand[i];
+        else if (mine++ != i)
+            cand[mine - 1] = cand[i];
     memcpy(cand + mine, others, rest * sizeof *cand);
     return mine;
 }
@@ -194,8 +193,8 @@ static bool ask(const struct policy_context *c, int64_t now_ms, const struct gro
             ->decide(g->self, c, now_ms, cand[0].trigger_hash[0], &arms, ret);
         return true;
     }
-    autofree(free) float *x = malloc((FEATURES_SHARED + n * FEATURES_OWN) * sizeof *x);
-    float *own = x + FEATURES_SHARED;
+    float own[POLICY_PAIRS_MAX * FEATURES_OWN];
+    autofree(free) float *x = malloc(FEATURES_BYTES);
     if (!x)
         return false;
     features(c, now_ms, cand, n, x, own);
@@ -203,10 +202,11 @@ static bool ask(const struct policy_context *c, int64_t now_ms, const struct gro
     arms.own = own;
     (acts ? g->kind : &policy_rules)
         ->decide(g->self, c, now_ms, cand[0].trigger_hash[0], &arms, ret);
-    if (ret->index > 0)
-        memcpy(own, own + (size_t)ret->index * FEATURES_OWN, FEATURES_OWN * sizeof *own);
-    if (ret->index < 0)
-        memset(own, 0, FEATURES_OWN * sizeof *own);
+    if (ret->index >= 0)
+        memcpy(x + FEATURES_SHARED, own + (size_t)ret->index * FEATURES_OWN,
+               FEATURES_OWN * sizeof *own);
+    else
+        memset(x + FEATURES_SHARED, 0, FEATURES_OWN * sizeof *own);
     *ret_x = TAKE(x);
     return true;
 }

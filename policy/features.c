@@ -109,7 +109,9 @@ void features(const struct policy_context *c, int64_t now_ms, const struct candi
         const struct campaign *k = &c->set->c[cand[i].campaign];
         bool same = i && cand[i].campaign == cand[i - 1].campaign;
         if (same) { /* of one campaign, and so about one item */
-            memcpy(ret_own, ret_own - FEATURES_OWN, FEATURES_OWN * sizeof *ret_own);
+            const float *last = ret_own - FEATURES_OWN;
+            memcpy(ret_own + FEATURES_DEPTH, last + FEATURES_DEPTH,
+                   (FEATURES_OWN - FEATURES_DEPTH) * sizeof *ret_own);
         } else {
             put_campaign(c, k, ret_shared, ret_own);
             if (i && cand[i].item == cand[i - 1].item && isnan(cand[i].old_price) &&

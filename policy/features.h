@@ -4,7 +4,7 @@
 
 #include "policy/policy.h"
 
-enum { FEATURES_VERSION = 1 };
+enum { FEATURES_VERSION = 2 };
 
 /* The first FEATURES_PROFILE of the shared columns; the embedding follows, as much of it as fits
  * (a wider one is folded: column j holds the sum of what lies FEATURES_EMBEDDING apart), scaled to
@@ -39,10 +39,13 @@ enum feature_shared {
 /* The first of an offer's columns; the last FEATURES_CAMPAIGNS are its campaign's (by a hash of
  * its id, so that they outlive changes of the file). */
 #define FEATURES_OWN_COLUMNS(X)                                                                    \
-    X(ONE, "1")                                                                                    \
     X(PERCENT, "discount in percent / 20")                                                         \
     X(AMOUNT, "discount in money / item price, at most 1")                                         \
     X(SHIPPING, "1: free shipping")                                                                \
+    X(PERCENT_BOUGHT, "PERCENT x BOUGHT")                                                          \
+    X(PERCENT_CART, "PERCENT x CART")                                                              \
+    X(PERCENT_PRICE, "PERCENT x average price paid, log(1 + x) / 8")                               \
+    X(ONE, "1")                                                                                    \
     X(DROP, "how far the price fell, 0..1")                                                        \
     X(PRICE, "log(1 + item price) / 8")                                                            \
     X(MARGIN, "margin share of the item")                                                          \
@@ -51,9 +54,6 @@ enum feature_shared {
     X(CAMPAIGN_SENT, "messages of this campaign that are remembered / 3")                          \
     X(CART, "log(1 + cart value) / 8")                                                             \
     X(BOUGHT, "exp(-days since purchase / 30)")                                                    \
-    X(PERCENT_BOUGHT, "PERCENT x BOUGHT")                                                          \
-    X(PERCENT_CART, "PERCENT x CART")                                                              \
-    X(PERCENT_PRICE, "PERCENT x average price paid, log(1 + x) / 8")                               \
     X(FIT, "share of the item's category in the user's interest")
 
 enum feature_own {
@@ -61,6 +61,7 @@ enum feature_own {
     FEATURES_OWN_COLUMNS(X)
 #undef X
         FEATURES_OFFER,
+    FEATURES_DEPTH = FO_ONE, /* columns before it are the offer's, the others the campaign's */
     FEATURES_CAMPAIGNS = 16,
     FEATURES_OWN = FEATURES_OFFER + FEATURES_CAMPAIGNS,
 };

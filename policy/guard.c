@@ -24,11 +24,7 @@ static bool consents(const struct policy_context *c, uint16_t channel) {
 }
 
 static bool item_has(const struct policy_context *c, uint32_t item, uint32_t flags) {
-    struct item_view v;
-    if (item >= model_items(c->model))
-        return false;
-    model_item_view(c->model, item, &v);
-    return v.flags & flags;
+    return model_item_flags(c->model, item) & flags;
 }
 
 static bool protected_item(const struct policy_context *c, uint32_t item) {

@@ -81,7 +81,8 @@ static void room_give(struct learned *l, struct bandit_room *room) {
 static void learned_decide(void *self, const struct policy_context *c, int64_t now_ms,
                            uint64_t seed, const struct arms *arms, struct choice *ret) {
     struct learned *l = self;
-    struct bandit_arms of = {arms->n, arms->shared, arms->own};
+    uint16_t like[POLICY_PAIRS_MAX];
+    struct bandit_arms of = {arms->n, arms->shared, arms->own, like, 0, FEATURES_DEPTH};
     struct bandit_room *room = room_take(l);
     struct rng rng;
     (void)c;
@@ -89,6 +90,9 @@ static void learned_decide(void *self, const struct policy_context *c, int64_t n
     *ret = (struct choice){-1, 1};
     if (!room)
         return;
+    for (size_t i = 0; i < arms->n; i++)
+        like[i] =
+            i && arms->cand[i].campaign == arms->cand[i - 1].campaign ? like[i - 1] : (uint16_t)i;
     rng_seed(&rng, seed);
     pthread_rwlock_rdlock(&l->lock);
     struct bandit_choice got = bandit_decide(l->bandit, room, &of, &rng);

@@ -43,7 +43,8 @@ static int run(enum bandit_kind kind, uint32_t draws) {
         refresh = fmin(refresh, now_us() - from);
     }
     for (int i = 0; i < ROUNDS; i++) {
-        struct bandit_arms arms = {ARMS, shared[i % CUSTOMERS], own[i % CUSTOMERS]};
+        struct bandit_arms arms = {
+            .n = ARMS, .shared = shared[i % CUSTOMERS], .own = own[i % CUSTOMERS]};
         from = now_us();
         bandit_decide(b, room, &arms, &r);
         took[i] = now_us() - from;

@@ -67,8 +67,8 @@ static int run(enum bandit_kind kind, uint64_t seed, double *curve) {
             }
             best = fmax(best, p[a]);
         }
-        struct bandit_choice got =
-            bandit_decide(b, room, &(struct bandit_arms){CLASSES, NULL, own}, &coin);
+        struct bandit_choice got = bandit_decide(
+            b, room, &(struct bandit_arms){.n = CLASSES, .shared = NULL, .own = own}, &coin);
         sum += best - (got.arm < 0 ? 0 : p[got.arm]);
         int label = 0;
         for (; label < CLASSES - 1 && u >= p[label]; label++)

@@ -23,8 +23,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
         if (used != rec.n || bandit_merge(b, rec.p, rec.n, &used) < 0)
             abort();
         bandit_refresh(b, 0);
-        bandit_probabilities(b, room, &(struct bandit_arms){2, (float[]){1}, (float[]){1, 0, 0, 1}},
-                             p);
+        bandit_probabilities(
+            b, room,
+            &(struct bandit_arms){.n = 2, .shared = (float[]){1}, .own = (float[]){1, 0, 0, 1}}, p);
         if (!(p[0] + p[1] + p[2] > 0.999))
             abort();
     }

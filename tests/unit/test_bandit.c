@@ -55,7 +55,7 @@ Test(bandit, probabilities_sum_to_one_and_choices_follow_them) {
             teach(b, 5, 40);
             cr_assert_eq(bandit_refresh(b, 0), 0);
             for (size_t n = 0; n <= ARMS; n += 3) {
-                struct bandit_arms arms = {n, shared, own};
+                struct bandit_arms arms = {.n = n, .shared = shared, .own = own};
                 int seen[ARMS + 1] = {0};
                 fill(&r, shared, SHARED);
                 fill(&r, own, ARMS * OWN);
@@ -88,7 +88,8 @@ Test(bandit, nothing_is_all_there_is_without_arms) {
         autofree(bandit_room_free) struct bandit_room *room = room_of(b);
         struct rng r;
         rng_seed(&r, 2);
-        struct bandit_choice got = bandit_decide(b, room, &(struct bandit_arms){0, NULL, NULL}, &r);
+        struct bandit_choice got =
+            bandit_decide(b, room, &(struct bandit_arms){.n = 0, .shared = NULL, .own = NULL}, &r);
         cr_assert_eq(got.arm, -1);
         cr_assert_float_eq(got.propensity, 1, 1e-12);
     }
@@ -109,7 +110,7 @@ Test(bandit, greedy_and_linucb_take_the_best_mean_and_the_best_bound) {
         teach(b, 6, 30);
         cr_assert_eq(bandit_refresh(b, 0), 0);
         for (int round = 0; round < 300; round++) {
-            struct bandit_arms arms = {1 + rng_below(&r, ARMS), shared, own};
+            struct bandit_arms arms = {.n = 1 + rng_below(&r, ARMS), .shared = shared, .own = own};
             fill(&r, shared, SHARED);
             fill(&r, own, ARMS * OWN);
             if (round % 3 == 0) /* arms that mostly lose to nothing */
@@ -148,7 +149,7 @@ Test(bandit, thompson_takes_an_arm_as_often_as_it_is_the_best) {
     for (int round = 0; round < 200; round++) {
         double p[2], mean, sd;
         fill(&r, own, OWN);
-        bandit_probabilities(b, room, &(struct bandit_arms){1, zero, own}, p);
+        bandit_probabilities(b, room, &(struct bandit_arms){.n = 1, .shared = zero, .own = own}, p);
         bandit_estimate(b, zero, own, &mean, &sd);
         double want = 0.5 * erfc(-mean / (1.5 * sd) / sqrt(2));
         cr_assert_float_eq(p[1], want, 4.5 * sqrt(0.25 / BANDIT_DRAWS_MAX), "%g instead of %g",
@@ -166,7 +167,7 @@ Test(bandit, thompson_draws_anew_at_each_refresh_and_alike_for_a_seed) {
     rng_seed(&r, 5);
     float own[ARMS * OWN];
     fill(&r, own, ARMS * OWN);
-    struct bandit_arms arms = {ARMS, NULL, own};
+    struct bandit_arms arms = {.n = ARMS, .shared = NULL, .own = own};
     double p[3][ARMS + 1], again[ARMS + 1];
     struct bandit *all[] = {a, b, other};
     for (int i = 0; i < 3; i++) {
@@ -196,7 +197,7 @@ Test(bandit, squarecb_weighs_by_inverse_gaps) {
     cr_assert_eq(bandit_refresh(b, 0), 0); /* mean 30/16 */
     float own[] = {-1, 1};
     double p[3], top = 30.0 / 16, gamma = 3 * sqrt(15) / 2;
-    bandit_probabilities(b, room, &(struct bandit_arms){2, NULL, own}, p);
+    bandit_probabilities(b, room, &(struct bandit_arms){.n = 2, .shared = NULL, .own = own}, p);
     cr_assert_float_eq(p[0], 1 / (3 + gamma * top), 1e-6);
     cr_assert_float_eq(p[1], 1 / (3 + gamma * 2 * top), 1e-6);
     cr_assert_float_eq(p[2], 1 - p[0] - p[1], 1e-6);
@@ -219,9 +220,11 @@ Test(bandit, what_happens_anyway_is_not_credited_to_an_arm) {
     }
     cr_assert_eq(bandit_refresh(b, 0), 0);
     double p[2];
-    bandit_probabilities(b, room, &(struct bandit_arms){1, (float[]){1}, (float[]){1, 1}}, p);
+    bandit_probabilities(
+        b, room, &(struct bandit_arms){.n = 1, .shared = (float[]){1}, .own = (float[]){1, 1}}, p);
     cr_assert_eq(p[0], 1, "no coupon for sure buyers");
-    bandit_probabilities(b, room, &(struct bandit_arms){1, (float[]){0}, (float[]){1, 0}}, p);
+    bandit_probabilities(
+        b, room, &(struct bandit_arms){.n = 1, .shared = (float[]){0}, .own = (float[]){1, 0}}, p);
     cr_assert_eq(p[1], 1);
 }
 
@@ -279,7 +282,7 @@ Test(bandit, a_restored_bandit_decides_alike) {
     for (int i = 0; i < 50; i++) {
         fill(&r, shared, SHARED);
         fill(&r, own, ARMS * OWN);
-        struct bandit_arms arms = {ARMS, shared, own};
+        struct bandit_arms arms = {.n = ARMS, .shared = shared, .own = own};
         bandit_probabilities(a, room, &arms, p);
         bandit_probabilities(b, room, &arms, q);
         cr_assert_eq(memcmp(p, q, sizeof p), 0);
@@ -303,4 +306,47 @@ Test(bandit, configurations_without_sense_are_refused) {
     REFUSED(arms_max = BANDIT_ARMS_MAX + 1);
     REFUSED(half_life_ms = -1);
 #undef REFUSED
+}
+
+/* Blocks of arms that differ in their last two columns, as offers of one campaign do. */
+static void like_campaigns(struct rng *r, size_t n, float own[][OWN], uint16_t *like) {
+    for (size_t i = 0; i < n; i++) {
+        like[i] = i && rng_below(r, 3) ? like[i - 1] : (uint16_t)i;
+        for (size_t f = 0; f < OWN; f++)
+            own[i][f] = f < OWN - 2 && like[i] != i ? own[like[i]][f] : (float)rng_normal(r);
+    }
+}
+
+Test(bandit, arms_that_are_told_to_be_alike_get_the_same_probabilities) {
+    for (int kind = 0; kind < BANDIT_KIND_COUNT; kind++) {
+        struct rng r;
+        rng_seed(&r, 5);
+        struct bandit_config c = bandit_defaults((enum bandit_kind)kind, SHARED, OWN);
+        c.arms_max = ARMS;
+        autofree(bandit_free) struct bandit *b = NULL;
+        autofree(bandit_room_free) struct bandit_room *room = NULL;
+        cr_assert_eq(bandit_new(&c, &b), 0);
+        cr_assert_eq(bandit_room_new(b, &room), 0);
+        float shared[SHARED], own[ARMS][OWN];
+        uint16_t like[ARMS];
+        for (int t = 0; t < 300; t++) {
+            for (size_t f = 0; f < SHARED; f++)
+                shared[f] = (float)rng_normal(&r);
+            like_campaigns(&r, ARMS, own, like);
+            cr_assert(bandit_learn(b, shared, own[0], rng_normal(&r) + own[0][0], 1, t));
+        }
+        cr_assert_eq(bandit_refresh(b, 300), 0);
+        for (int t = 0; t < 50; t++) {
+            double want[ARMS + 1], got[ARMS + 1];
+            like_campaigns(&r, ARMS, own, like);
+            struct bandit_arms arms = {.n = ARMS, .shared = shared, .own = *own};
+            bandit_probabilities(b, room, &arms, want);
+            arms.like = like;
+            arms.from = OWN - 2;
+            arms.to = OWN;
+            bandit_probabilities(b, room, &arms, got);
+            for (size_t i = 0; i <= ARMS; i++)
+                cr_assert_float_eq(got[i], want[i], 1e-9, "%s", bandit_kind_name(c.kind));
+        }
+    }
 }
