@@ -13,35 +13,46 @@
 #include "consumer/demo.h"
 #include "consumer/log.h"
 
-/* The marketing team's file of the simulated shop. */
-static const char demo_campaigns[] =
-    "# Written by `beckon demo`.\n"
-    "holdout: {percent: 5}\n"
-    "caps: {user: 3 per 1d}\n"
-    "campaigns:\n"
-    "  - id: cart-rescue\n"
-    "    channel: email\n"
+/* The marketing team's file of the simulated shop. The same two campaigns for each panel of users
+ * (consumer/sim.h): in one, rules choose what to send, in one, chance, in one, what was learned. */
+static const char demo_groups[] = "# Written by `beckon demo`.\n"
+                                  "holdout: {percent: 5}\n"
+                                  "caps: {user: 12 per 1d}\n"
+                                  "defaults: {channel: email, contact_cost: 0.05, window: 10m}\n"
+                                  "groups:\n"
+                                  "  learned: {policy: thompson}\n"
+                                  "  rules: {policy: rules}\n"
+                                  "  random: {policy: random}\n"
+                                  "campaigns:\n"
+                                  "  - id: thanks\n"
+                                  "    trigger: {event: {type: purchase}}\n"
+                                  "    audience: [spend > 100]\n"
+                                  "    offer: {kind: message, message: thank-you}\n"
+                                  "    valid_for: 7d\n"
+                                  "    quiet_hours: {from: \"20:00\", to: \"09:00\", then: drop}\n"
+                                  "    transactional: true\n"
+                                  "    caps: 1 per 1d\n";
+#define DEMO_OFFERS                                                                                \
+    "    offers:\n"                                                                                \
+    "      - {name: ten, kind: coupon, discount_percent: 10}\n"                                    \
+    "      - {name: message, kind: message, message: look-again}\n"                                \
+    "      - {name: five, kind: coupon, discount_percent: 5}\n"                                    \
+    "      - {name: twenty, kind: coupon, discount_percent: 20}\n"
+/* %1$s: the panel. */
+static const char demo_panel[] =
+    "  - id: cart-rescue-%1$s\n"
+    "    group: %1$s\n"
     "    priority: 10\n"
     "    trigger: {cart_abandoned: {after: 10m}}\n"
-    "    offer: {kind: coupon, discount_percent: 10}\n"
-    "    valid_for: 2d\n"
-    "    caps: 1 per 12h\n"
-    "  - id: keen-browser\n"
-    "    channel: push\n"
+    "    audience: [context.panel == %1$s]\n" DEMO_OFFERS "    valid_for: 2d\n"
+    "    caps: 3 per 12h\n"
+    "  - id: keen-browser-%1$s\n"
+    "    group: %1$s\n"
     "    priority: 5\n"
     "    trigger: {viewed: {category: same, times: 4, within: 1h}}\n"
-    "    audience: [purchases < 5]\n"
-    "    offer: {kind: free-shipping}\n"
-    "    valid_for: 1d\n"
-    "    caps: 1 per 6h\n"
-    "    budget: 500 per day\n"
-    "  - id: thanks\n"
-    "    channel: email\n"
-    "    trigger: {event: {type: purchase}}\n"
-    "    audience: [spend > 100]\n"
-    "    offer: {kind: message, message: thank-you}\n"
-    "    valid_for: 7d\n"
-    "    quiet_hours: {from: \"20:00\", to: \"09:00\", then: drop}\n";
+    "    audience: [context.panel == %1$s]\n" DEMO_OFFERS "    valid_for: 1d\n"
+    "    caps: 3 per 6h\n"
+    "    budget: 5000 per day\n";
 
 enum {
     ACCELERATION = 120,
@@ -121,6 +132,20 @@ static void show_reasons(struct demo *d, const struct metrics *m) {
     line(d, "  dead letters     %s", n ? text : "  none yet");
 }
 
+/* What each way of deciding earned beyond sending nothing, and what one who knows the users could
+ * have at the same moments. */
+static void margin_text(struct demo *d, char *ret, size_t size) {
+    size_t n = 0;
+    for (int p = 0; p < PANELS && n < size; p++) {
+        struct sim_earnings e;
+        shop_earned(d->shop, (enum sim_panel)p, &e);
+        double users = 0.01 * (e.users ? e.users : 1);
+        n += (size_t)snprintf(ret + n, size - n, "%s%s %+.1f of %.1f", n ? ", " : "",
+                              sim_panel_name((enum sim_panel)p), e.gained / users,
+                              e.possible / users);
+    }
+}
+
 static void show_commands(struct demo *d) {
     line(d, "  redis-cli -s %s ZREVRANGE '%stop:{%s}' 0 9 WITHSCORES", d->redis.socket,
          d->cfg->redis_prefix, d->foresight.user);
@@ -152,6 +177,9 @@ static void show_live(struct demo *d, const struct metrics *m, double rate) {
          percent(atomic_load(&d->foresight.popular_hits), cases));
     line(d, "  triggers sent     %10llu   answered by users: %llu",
          (unsigned long long)metric_get(&m->triggers), (unsigned long long)shop_coupons(d->shop));
+    char margin[256];
+    margin_text(d, margin, sizeof margin);
+    line(d, "  margin per 100 users over sending nothing, and an oracle's:  %s", margin);
     show_reasons(d, m);
     if (atomic_load(&d->foresight.user_lock) == 2) {
         line(d, "%s", "");
@@ -174,6 +202,9 @@ static void show_line(struct demo *d, const struct metrics *m, double rate) {
          percent(atomic_load(&d->foresight.hits), cases),
          percent(atomic_load(&d->foresight.popular_hits), cases),
          (unsigned long long)metric_get(&m->triggers), (unsigned long long)dead_letters(m));
+    char margin[256];
+    margin_text(d, margin, sizeof margin);
+    line(d, "       margin per 100 users over sending nothing, and an oracle's: %s", margin);
     if (!d->greeted && atomic_load(&d->foresight.user_lock) == 2) {
         d->greeted = true;
         line(d, "While it runs, try in another terminal:");
@@ -225,6 +256,16 @@ static bool summary(struct demo *d, const struct metrics *m) {
          "popularity: %.1f %%",
          (unsigned long long)cases, percent(hits, cases), (long long)d->cfg->lists_n,
          percent(popular, cases));
+    line(d, "  margin of what was decided, beyond that of sending nothing, per 100 users:");
+    for (int p = 0; p < PANELS; p++) {
+        struct sim_earnings e;
+        shop_earned(d->shop, (enum sim_panel)p, &e);
+        double users = 0.01 * (e.users ? e.users : 1);
+        line(d, "    %-8s %8.2f   oracle %8.2f   %.0f %% of it   %llu moments, %llu sent",
+             sim_panel_name((enum sim_panel)p), e.gained / users, e.possible / users,
+             e.possible > 0 ? 100 * e.gained / e.possible : 0, (unsigned long long)e.moments,
+             (unsigned long long)e.sent);
+    }
     line(d, "  a user costs %lld bytes, an item %lld", (long long)metrics_bytes_per_user(m),
          (long long)metric_gauge(&m->bytes_per_item));
     show_reasons(d, m);
@@ -253,7 +294,9 @@ static int write_campaigns(const char *path) {
     FILE *f = fopen(path, "w");
     if (!f)
         return -errno;
-    fputs(demo_campaigns, f);
+    fputs(demo_groups, f);
+    for (int p = 0; p < PANELS; p++)
+        fprintf(f, demo_panel, sim_panel_name((enum sim_panel)p));
     return fclose(f) ? -errno : 0;
 }
 

@@ -30,13 +30,15 @@ struct shop_config {
 };
 /* Writes catalogue and consent records (all delivered when this returns). */
 int shop_open(const struct shop_config *c, struct shop **ret);
-/* Starts to send events and to answer triggers. `processed`: what the engine has done
+/* Starts to send events and to answer decisions. `processed`: what the engine has done
  * with, so that the embedded broker (which forgets old records) is never outrun. */
 int shop_start(struct shop *s, uint64_t (*processed)(void *ctx), void *ctx);
 void shop_stop(struct shop *s); /* ends the threads; NULL is fine */
 void shop_free(struct shop *s);
 uint64_t shop_sent(const struct shop *s);
 uint64_t shop_coupons(const struct shop *s); /* triggers that reached the simulated users */
+
+void shop_earned(struct shop *s, enum sim_panel p, struct sim_earnings *ret);
 
 /* ---- how good the lists are ---- */
 

@@ -173,6 +173,17 @@ static struct str text_of(const json_t *o, const char *key) {
     return t ? str_of(t) : (struct str){0};
 }
 
+/* The share of the price that an offer takes off. */
+static double discount_of(const json_t *decision) {
+    json_t *offer = json_object_get(decision, "offer"), *parsed = NULL;
+    if (json_is_string(offer)) /* as Avro carries it */
+        offer = parsed = json_loads(json_string_value(offer), 0, NULL);
+    double percent = json_number_value(json_object_get(offer, "discount_percent"));
+    json_decref(parsed);
+    return percent / 100;
+}
+
+/* What was sent, and what a policy chose not to send: who buys anyway does so then, too. */
 static void answer_one(struct shop *s, const rd_kafka_message_t *m, struct buf *json) {
     buf_reset(json);
     if (render_json(s->decoder, m->payload, m->len, json) < 0 || json->failed)
@@ -181,13 +192,19 @@ static void answer_one(struct shop *s, const rd_kafka_message_t *m, struct buf *
     decoder_reset(s->decoder);
     if (!o)
         return;
-    int64_t time_ms;
-    if (parse_time(text_of(o, "time"), 1000, &time_ms)) {
+    struct sim_decision d = {
+        .user = text_of(o, "user_id"),
+        .item = text_of(o, "item_id"),
+        .trigger_id = text_of(o, "trigger_id"),
+        .sent = json_is_true(json_object_get(o, "sent")),
+        .discount = discount_of(o),
+    };
+    bool chosen = d.sent || str_eq(text_of(o, "reason"), str_of(policy_reason_name(PR_POLICY)));
+    if (chosen && parse_time(text_of(o, "time"), 1000, &d.time_ms)) {
         pthread_mutex_lock(&s->sim_lock);
-        sim_coupon(s->sim, text_of(o, "user_id"), text_of(o, "item_id"), text_of(o, "trigger_id"),
-                   time_ms);
+        bool reached = sim_decided(s->sim, &d);
         pthread_mutex_unlock(&s->sim_lock);
-        atomic_fetch_add(&s->coupons, 1);
+        atomic_fetch_add(&s->coupons, d.sent && reached);
     }
     json_decref(o);
 }
@@ -212,9 +229,9 @@ int shop_start(struct shop *s, uint64_t (*processed)(void *ctx), void *ctx) {
     s->processed_ctx = ctx;
     rd_kafka_topic_partition_list_t *t = rd_kafka_topic_partition_list_new(1);
     int32_t n = 0;
-    int r = kafka_partitions(s->consumer, s->c.cfg->topics_triggers, &n);
+    int r = kafka_partitions(s->consumer, s->c.cfg->topics_decisions, &n);
     for (int32_t p = 0; p < n; p++)
-        rd_kafka_topic_partition_list_add(t, s->c.cfg->topics_triggers, p)->offset =
+        rd_kafka_topic_partition_list_add(t, s->c.cfg->topics_decisions, p)->offset =
             RD_KAFKA_OFFSET_BEGINNING;
     if (r == 0 && rd_kafka_assign(s->consumer, t))
         r = -EIO;
@@ -246,6 +263,12 @@ uint64_t shop_sent(const struct shop *s) {
 
 uint64_t shop_coupons(const struct shop *s) {
     return atomic_load(&s->coupons);
+}
+
+void shop_earned(struct shop *s, enum sim_panel p, struct sim_earnings *ret) {
+    pthread_mutex_lock(&s->sim_lock);
+    sim_earned(s->sim, p, ret);
+    pthread_mutex_unlock(&s->sim_lock);
 }
 
 /* ---- foresight ---- */

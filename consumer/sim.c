@@ -4,6 +4,7 @@
 #include <stdio.h>
 
 enum { FAVOURITES = 3, CANDIDATES = 24, CART = 4, ANSWERS_MAX = 4096 };
+#define MARGIN 0.4 /* of all items, share of the price */
 
 static const char *const category_names[] = {
     "shoes",  "jackets", "shirts",  "jeans",    "dresses", "bags",  "watches", "jewelry",
@@ -27,15 +28,15 @@ struct sim_item {
 struct sim_user {
     int64_t next_ms; /* of his next action; the heap's key */
     uint32_t favourite[FAVOURITES], brand[2];
-    float activity, price_level, patience;
-    uint8_t country, device;
+    float activity, price_level;
+    uint8_t country, device, panel;
+    struct customer who; /* how he answers offers */
     /* session */
     uint32_t session, left; /* actions left; 0: not in a session */
     uint32_t intent;        /* category */
     uint32_t looking_at;    /* item + 1 viewed last */
     uint32_t cart[CART];
     uint8_t n_cart;
-    float fatigue; /* coupons lately */
 };
 
 /* An answer to a coupon, due later. */
@@ -43,6 +44,7 @@ struct answer {
     int64_t time_ms;
     uint32_t user, item;
     uint8_t type;
+    double value; /* money of the event */
     char trigger[33];
 };
 
@@ -57,6 +59,8 @@ struct sim {
     double mean_gap_ms;
     struct answer answers[ANSWERS_MAX];
     size_t n_answers;
+    struct customer_world world;
+    struct sim_earnings earned[PANELS];
     uint64_t events;
     /* strings of the event handed out last */
     char id[32], user[16], session[32], query[32], trigger[33];
@@ -97,7 +101,10 @@ static void make_user(struct sim *s, uint32_t i) {
         u->brand[k] = rng_below(&s->rng, s->c.brands);
     u->activity = (float)exp(0.7 * rng_normal(&s->rng));
     u->price_level = (float)rng_normal(&s->rng);
-    u->patience = (float)rng_unit(&s->rng);
+    customer_draw(&u->who, &s->rng);
+    /* Most learn, so that there is something to learn from. */
+    u->panel = i % 5 < 3 ? PANEL_LEARNED : i % 5 == 3 ? PANEL_RULES : PANEL_RANDOM;
+    s->earned[u->panel].users++;
     u->country = (uint8_t)rng_below(&s->rng, ARRAY_LEN(countries));
     u->device = (uint8_t)rng_below(&s->rng, ARRAY_LEN(devices));
     u->next_ms = s->c.start_ms + (int64_t)exponential(&s->rng, s->mean_gap_ms / u->activity);
@@ -135,6 +142,8 @@ int sim_new(const struct sim_config *c, struct sim **ret) {
     if (!s)
         return -ENOMEM;
     s->c = *c;
+    s->world = customer_world_default();
+    s->world.margin = MARGIN;
     rng_seed(&s->rng, c->seed);
     s->items = calloc(c->items, sizeof *s->items);
     s->users = calloc(c->users, sizeof *s->users);
@@ -186,7 +195,7 @@ void sim_item(const struct sim *s, uint32_t i, struct item_info *ret) {
         .n_tags = 1,
         .tags = {it->quality > 1 ? STR("bestseller") : STR("regular")},
         .price = it->price,
-        .margin = 0.4,
+        .margin = MARGIN,
         .available = true,
     };
 }
@@ -276,10 +285,11 @@ static void fill_event(struct sim *s, struct event *e, uint32_t user, uint8_t ty
         .value = NAN,
         .dwell_ms = NAN,
         .type = type,
-        .n_ctx = 3,
+        .n_ctx = 4,
         .ctx = {{STR("device"), str_of(devices[u->device])},
                 {STR("country"), str_of(countries[u->country])},
-                {STR("tz"), str_of(zones[u->country])}},
+                {STR("tz"), str_of(zones[u->country])},
+                {STR("panel"), str_of(sim_panel_name(u->panel))}},
     };
     if (item != UINT32_MAX) {
         e->item = str_of(s->items[item].id);
@@ -307,6 +317,7 @@ void sim_next(struct sim *s, struct event *e) {
         memcpy(s->trigger, ans.trigger, sizeof s->trigger);
         fill_event(s, e, ans.user, ans.type, ans.item, ans.time_ms);
         e->decision = str_of(s->trigger);
+        e->value = ans.value;
         return;
     }
     int64_t now = u->next_ms;
@@ -332,18 +343,19 @@ void sim_next(struct sim *s, struct event *e) {
         snprintf(s->query, sizeof s->query, "%s", category_names[u->intent]);
         e->query = str_of(s->query);
     }
-    u->fatigue *= 0.98f;
+    u->who.fatigue *= 0.98f;
     u->next_ms =
         now + 1000 + (int64_t)exponential(&s->rng, --u->left ? 20e3 : s->mean_gap_ms / u->activity);
     sift_down(s, 0);
 }
 
-static void expect(struct sim *s, uint32_t user, uint32_t item, uint8_t type, int64_t time_ms,
-                   struct str trigger) {
+static void expect(struct sim *s, uint32_t user, uint32_t item, uint8_t type, double value,
+                   int64_t time_ms, struct str trigger) {
     if (s->n_answers == ANSWERS_MAX)
         return;
     struct answer *a = &s->answers[s->n_answers++];
-    *a = (struct answer){.time_ms = time_ms, .user = user, .item = item, .type = type};
+    *a = (struct answer){
+        .time_ms = time_ms, .user = user, .item = item, .type = type, .value = value};
     memcpy(a->trigger, trigger.p, MIN(trigger.n, sizeof a->trigger - 1));
 }
 
@@ -359,21 +371,60 @@ static uint32_t number_behind(struct str id, char letter, uint32_t max) {
     return n >= 1 && n <= max ? (uint32_t)n - 1 : UINT32_MAX;
 }
 
-void sim_coupon(struct sim *s, struct str user, struct str item, struct str trigger,
-                int64_t time_ms) {
-    uint32_t n = number_behind(user, 'u', s->c.users), it = number_behind(item, 'i', s->c.items);
+const char *sim_panel_name(enum sim_panel p) {
+    static const char *const name[] = {"learned", "rules", "random"};
+    return name[p];
+}
+
+void sim_earned(const struct sim *s, enum sim_panel p, struct sim_earnings *ret) {
+    *ret = s->earned[p];
+}
+
+static double worth(const struct sim *s, const struct customer *c, bool cart,
+                    const struct customer_offer *offer) {
+    struct customer_odds o = customer_odds(&s->world, c, cart, offer);
+    return customer_worth(&s->world, c, &o, offer);
+}
+
+/* Books what the decision is worth, and what the best would have been. */
+static void book(struct sim *s, uint8_t panel, const struct customer *c, bool cart,
+                 const struct customer_offer *offer, double fit) {
+    static const double depth[] = {0, 0.05, 0.1, 0.2};
+    struct sim_earnings *e = &s->earned[panel];
+    double nothing = worth(s, c, cart, NULL), best = nothing;
+    for (size_t i = 0; i < ARRAY_LEN(depth) && !c->gone; i++)
+        best = fmax(best, worth(s, c, cart, &(struct customer_offer){fit, depth[i]}));
+    e->moments++;
+    e->sent += offer != NULL;
+    e->gained += worth(s, c, cart, offer) - nothing;
+    e->possible += best - nothing;
+}
+
+bool sim_decided(struct sim *s, const struct sim_decision *d) {
+    uint32_t n = number_behind(d->user, 'u', s->c.users),
+             it = number_behind(d->item, 'i', s->c.items);
     if (n == UINT32_MAX)
-        return;
+        return false;
     struct sim_user *u = &s->users[n];
-    u->fatigue += 1;
-    if (rng_unit(&s->rng) > u->patience / u->fatigue)
-        return;
-    int64_t opened = time_ms + (int64_t)exponential(&s->rng, 60e3);
-    expect(s, n, UINT32_MAX, EV_CAMPAIGN_OPEN, opened, trigger);
-    if (rng_unit(&s->rng) > 0.4)
-        return;
-    int64_t redeemed = opened + 5000 + (int64_t)exponential(&s->rng, 60e3);
-    expect(s, n, it, EV_CAMPAIGN_REDEEM, redeemed, trigger);
-    if (it != UINT32_MAX)
-        expect(s, n, it, EV_PURCHASE, redeemed + 1000, trigger);
+    if (it == UINT32_MAX) /* whatever he happens upon */
+        it = rng_below(&s->rng, s->c.items);
+    double price = s->items[it].price;
+    struct customer_offer offer = {(sim_utility(s, n, it) - 1) / 1.5, d->discount};
+    bool sent = d->sent && !u->who.gone, cart = u->n_cart > 0;
+    u->who.value = (float)price;
+    book(s, u->panel, &u->who, cart, sent ? &offer : NULL, offer.fit);
+    struct customer_answer a =
+        customer_answer(&s->world, &u->who, cart, sent ? &offer : NULL, &s->rng);
+    int64_t at = d->time_ms + (int64_t)exponential(&s->rng, 60e3);
+    if (a.opened)
+        expect(s, n, UINT32_MAX, EV_CAMPAIGN_OPEN, NAN, at, d->trigger_id);
+    if (a.unsubscribed)
+        expect(s, n, UINT32_MAX, EV_UNSUBSCRIBE, NAN, at + 1000, d->trigger_id);
+    at += 5000 + (int64_t)exponential(&s->rng, 60e3);
+    if (a.redeemed)
+        expect(s, n, it, EV_CAMPAIGN_REDEEM, a.discount, at, d->trigger_id);
+    if (a.bought)
+        expect(s, n, it, EV_PURCHASE, price - a.discount, at + 1000,
+               a.opened ? d->trigger_id : (struct str){0});
+    return true;
 }

@@ -8,6 +8,7 @@
  * depends on nothing the recommender sees directly. */
 #pragma once
 
+#include "consumer/customer.h"
 #include "model/event.h"
 
 struct sim;
@@ -26,10 +27,29 @@ uint32_t sim_items(const struct sim *s);
 void sim_item(const struct sim *s, uint32_t i, struct item_info *ret);
 /* Next event in time order; strings are valid until the next call. */
 void sim_next(struct sim *s, struct event *ret);
-/* A coupon reached a user at `time_ms`: he may open, redeem and buy in events to
- * come; the more of them lately, the less he answers. `item`: what it was about, or empty. */
-void sim_coupon(struct sim *s, struct str user, struct str item, struct str trigger_id,
-                int64_t time_ms);
+/* What was decided for a user at `time_ms`; who buys anyway does so either way. */
+struct sim_decision {
+    struct str user, item, trigger_id; /* item: what it was about, or empty */
+    bool sent;                         /* else nothing was, by choice */
+    double discount;                   /* share of the price */
+    int64_t time_ms;
+};
+/* He may open, redeem, buy or unsubscribe in events to come, by consumer/customer.h. False: nobody
+ * we know. */
+bool sim_decided(struct sim *s, const struct sim_decision *d);
+
+/* Users are split by their number into panels, one for each way of deciding; events name it in
+ * their context as `panel`. */
+enum sim_panel { PANEL_LEARNED, PANEL_RULES, PANEL_RANDOM, PANELS };
+const char *sim_panel_name(enum sim_panel p);
+/* What decisions are worth beyond sending nothing, as expected by one who knows the users. */
+struct sim_earnings {
+    uint32_t users;
+    uint64_t moments, sent; /* decided, nothing included */
+    double gained;          /* margin less discounts and contact costs */
+    double possible;        /* had the best depth, or nothing, been chosen at each of them */
+};
+void sim_earned(const struct sim *s, enum sim_panel p, struct sim_earnings *ret);
 /* Users' ids, for user-control records: consent given by most, refused by some. */
 void sim_user_id(const struct sim *s, uint32_t user, char ret[16]);
 bool sim_consents(const struct sim *s, uint32_t user);

@@ -66,16 +66,30 @@ Test(sim, users_look_at_what_they_like) {
     sim_free(s);
 }
 
+static bool decided(struct sim *s, const char *user, bool sent, double discount, int64_t time_ms) {
+    return sim_decided(s,
+                       &(struct sim_decision){.user = str_of(user),
+                                              .item = STR("i7"),
+                                              .trigger_id = STR("0123456789abcdef0123456789abcdef"),
+                                              .sent = sent,
+                                              .discount = discount,
+                                              .time_ms = time_ms});
+}
+
+static void decide_for_all(struct sim *s, bool sent, double discount, int64_t time_ms) {
+    for (int u = 1; u <= 300; u++) {
+        char id[16];
+        snprintf(id, sizeof id, "u%d", u);
+        cr_assert(decided(s, id, sent, discount, time_ms));
+    }
+}
+
 Test(sim, coupons_are_answered_by_some_and_name_their_trigger) {
     struct sim *s = shop(3);
     struct event e;
     sim_next(s, &e);
     int opened = 0, redeemed = 0;
-    for (int u = 1; u <= 300; u++) {
-        char id[16];
-        snprintf(id, sizeof id, "u%d", u);
-        sim_coupon(s, str_of(id), STR("i7"), STR("0123456789abcdef0123456789abcdef"), e.time_ms);
-    }
+    decide_for_all(s, true, 0.2, e.time_ms);
     for (int i = 0; i < 20000; i++) {
         sim_next(s, &e);
         if (!e.decision.n)
@@ -83,17 +97,39 @@ Test(sim, coupons_are_answered_by_some_and_name_their_trigger) {
         cr_assert(str_eq(e.decision, STR("0123456789abcdef0123456789abcdef")));
         opened += e.type == EV_CAMPAIGN_OPEN;
         redeemed += e.type == EV_CAMPAIGN_REDEEM;
+        cr_assert(e.type != EV_CAMPAIGN_REDEEM || e.value > 0);
     }
     cr_assert(opened > 50 && opened < 250 && redeemed > 10 && redeemed < opened,
               "%d opened, %d redeemed", opened, redeemed);
     sim_free(s);
 }
 
-Test(sim, a_coupon_for_nobody_is_ignored) {
+Test(sim, nothing_gains_nothing_and_nothing_gains_more_than_is_possible) {
     struct sim *s = shop(3);
-    sim_coupon(s, STR("somebody"), STR("i1"), STR("t"), 0);
-    sim_coupon(s, STR("u99999"), STR("i1"), STR("t"), 0);
-    sim_coupon(s, STR("u1x"), STR("i1"), STR("t"), 0);
+    struct sim_earnings e;
+    decide_for_all(s, false, 0, 0);
+    for (int p = 0; p < PANELS; p++) {
+        sim_earned(s, (enum sim_panel)p, &e);
+        cr_assert_eq(e.sent, 0);
+        cr_assert_eq(e.moments, e.users);
+        cr_assert_eq(e.gained, 0);
+        cr_assert_gt(e.possible, 0);
+    }
+    decide_for_all(s, true, 0.1, 0);
+    for (int p = 0; p < PANELS; p++) {
+        sim_earned(s, (enum sim_panel)p, &e);
+        cr_assert_eq(e.sent, e.users);
+        cr_assert_neq(e.gained, 0);
+        cr_assert_lt(e.gained, e.possible);
+    }
+    sim_free(s);
+}
+
+Test(sim, a_decision_for_nobody_is_ignored) {
+    struct sim *s = shop(3);
+    cr_assert_not(decided(s, "somebody", true, 0.1, 0));
+    cr_assert_not(decided(s, "u99999", true, 0.1, 0));
+    cr_assert_not(decided(s, "u1x", true, 0.1, 0));
     struct event e;
     for (int i = 0; i < 1000; i++) {
         sim_next(s, &e);
