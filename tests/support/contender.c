@@ -190,9 +190,10 @@ static uint32_t ask_bandit(struct contender *k, const struct market_sight *s, st
         put_own(s, a, own[a - 1]);
     if (!k->told) /* nothing is known: all alike */
         return rng_below(&k->rng, MARKET_ACTIONS);
-    struct bandit_choice got =
-        bandit_decide(k->bandit, k->room,
-                      &(struct bandit_arms){MARKET_ACTIONS - 1, ret->shared, own[0]}, &k->rng);
+    struct bandit_choice got = bandit_decide(
+        k->bandit, k->room,
+        &(struct bandit_arms){.n = MARKET_ACTIONS - 1, .shared = ret->shared, .own = own[0]},
+        &k->rng);
     return (uint32_t)(got.arm + 1);
 }
 

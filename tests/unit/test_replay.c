@@ -217,7 +217,7 @@ Test(replay, ties_that_go_on_beyond_the_list_are_misses) {
         struct kit k = kit_new();
         k.c.evaluate = EVALUATE_LAST;
         k.c.learn_on_test = false;
-        k.cfg->model_rank = false; /* untaught, it orders at random */
+        k.cfg->model_rank = false;  /* untaught, it orders at random */
         k.cfg->model_negatives = 0; /* or some would be learned to be worse */
         char id[8];
         view(&k, "u", "known");
