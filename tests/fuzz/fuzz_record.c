@@ -27,7 +27,7 @@ static void use(struct model *m) {
     static struct list list;
     if (learner_new(m, 0, &l) < 0)
         abort();
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 4; i++) {
         char id[8];
         snprintf(id, sizeof id, "i%d", i % 4);
         struct event e = event_of(u, id, EV_VIEW, 1000000 + i * 1000);
@@ -60,10 +60,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     uint32_t sum = (uint32_t)hash_bytes(record.p, record.n, hash_str(key, 1));
     buf_put(&record, &sum, sizeof sum);
     struct model *m = fresh();
-    model_item_restore(m, key, record.p, record.n);
-    model_restored(m);
-    use(m);
-    encode_all(m);
+    if (model_item_restore(m, key, record.p, record.n) == 0) {
+        model_restored(m);
+        use(m);
+        encode_all(m);
+    }
     model_item_restore(m, key, data, n);
     model_free(m);
     buf_free(&record);
