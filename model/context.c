@@ -116,6 +116,43 @@ void context_lift(const struct context *c, uint32_t item,
     }
 }
 
+static struct row *row_of(const struct context *c, uint32_t item) {
+    return item < c->max_items ? &c->row[item] : (struct row *)&c->all;
+}
+
+/* u32 tick, u8 how many buckets have a count, and of each u8 which, f32 count. */
+void context_encode(const struct context *c, uint32_t item, struct buf *out) {
+    const struct row *r = row_of(c, item);
+    float count[BUCKETS];
+    uint8_t n = 0;
+    for (uint32_t b = 0; b < BUCKETS; b++) {
+        count[b] = load_relaxed(&r->count[b]);
+        n = (uint8_t)(n + (count[b] > 0));
+    }
+    wire_put_u32(out, __atomic_load_n(&r->tick, __ATOMIC_RELAXED));
+    wire_put_u8(out, n);
+    for (uint32_t b = 0; b < BUCKETS; b++)
+        if (count[b] > 0) {
+            wire_put_u8(out, (uint8_t)b);
+            wire_put_f32(out, count[b]);
+        }
+}
+
+int context_restore(struct context *c, uint32_t item, struct wire *from) {
+    struct row r = {.tick = wire_get_u32(from)};
+    for (uint8_t n = wire_get_u8(from); n > 0 && !from->bad; n--) {
+        uint8_t b = wire_get_u8(from);
+        float count = wire_get_f32(from);
+        from->bad |= b >= BUCKETS || !(count >= 0 && count < 1e9f);
+        if (!from->bad)
+            r.count[b] = count;
+    }
+    if (from->bad)
+        return -EBADMSG;
+    *row_of(c, item) = r;
+    return 0;
+}
+
 void context_prefetch(const struct context *c, uint32_t item) {
     __builtin_prefetch(&c->row[item]);
     __builtin_prefetch(&c->row[item].count[15]);

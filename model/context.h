@@ -9,6 +9,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/wire.h"
 
 enum { CONTEXT_SLOTS = 6 };
 
@@ -30,6 +31,11 @@ void context_observe(struct context *c, uint32_t item, const uint32_t values[sta
 void context_lift(const struct context *c, uint32_t item,
                   const uint32_t values[static CONTEXT_SLOTS], float taken, uint32_t tick,
                   float ret[static CONTEXT_SLOTS]);
+/* An item's counts as a durable record, those of everything for ROW_NONE; and back, -EBADMSG on
+ * damage (the counts unchanged then). restore [structural] */
+void context_encode(const struct context *c, uint32_t item, struct buf *out);
+int context_restore(struct context *c, uint32_t item, struct wire *from);
+
 void context_prefetch(const struct context *c, uint32_t item); /* for a lift soon */
 void context_forget_row(struct context *c, uint32_t row);      /* [structural] */
 size_t context_bytes_per_item(void);

@@ -7,15 +7,13 @@
  *
  *   'i' item      acc, bias, bias_acc, seen_s, trend, own[dim], in_acc, in[dim]; in version 1
  *                 no `in` but co-visitation at its end
- *   'c' company   pulse, session facts, co-visitation, pairs: what an event of an item changes
- *                 and being drawn as a negative does not, which happens far more often
- *   'f' feature   acc, bias, bias_acc, emb[dim]
- *   's' session   see sessions_encode; the key has its slot, so that there are no more records
- *                 than places in the ring
- *   'm' φ         acc, φ[dim][dim]
- *   'p' P         acc, n_dense (4), P[dim][n_dense]
- *   'r' ranker    see ranker_encode
- *   't' counters  tick (4), events (8), late queue */
+ *   'c' company   pulse, session facts, context, co-visitation, pairs: what an event of an item
+ * changes and being drawn as a negative does not, which happens far more often 'f' feature   acc,
+ * bias, bias_acc, emb[dim] 's' session   see sessions_encode; the key has its slot, so that there
+ * are no more records than places in the ring 'm' φ         acc, φ[dim][dim] 'p' P         acc,
+ * n_dense (4), P[dim][n_dense] 'r' ranker    see ranker_encode 't' counters  tick (4), events (8),
+ * context of everything, late queue */
+#include "model/context.h"
 #include "model/covisit.h"
 #include "model/internal.h"
 #include "model/late.h"
@@ -153,6 +151,7 @@ static void put_company(const struct model *m, uint32_t row, struct buf *out) {
     wire_put_u32(out, facts.begins);
     wire_put_u32(out, facts.ends);
     wire_put_u32(out, facts.again);
+    context_encode(m->context, row, out);
     covisit_encode(m->covisit, row, id_of, m, out);
     pairs_encode(m->pairs, row, id_of, m, out);
 }
@@ -176,6 +175,7 @@ static void put_proj(const struct model *m, struct buf *out) {
 static void put_counters(const struct model *m, struct buf *out) {
     wire_put_u32(out, __atomic_load_n(&m->tick, __ATOMIC_RELAXED));
     wire_put_u64(out, __atomic_load_n(&m->events, __ATOMIC_RELAXED));
+    context_encode(m->context, ROW_NONE, out);
     late_encode(m->late, out);
 }
 
@@ -365,7 +365,9 @@ static int restore_company(struct model *m, struct str id, struct wire *r) {
     uint32_t row = model_item_intern(m, id, 0);
     if (row == ROW_NONE)
         return -ENOMEM;
-    int e = get_covisit(m, row, r);
+    int e = context_restore(m->context, row, r);
+    if (e == 0)
+        e = get_covisit(m, row, r);
     if (e < 0)
         return e;
     size_t used = 0;
@@ -432,7 +434,8 @@ static int restore_counters(struct model *m, struct wire *r) {
     uint32_t tick = wire_get_u32(r);
     uint64_t events = wire_get_u64(r);
     size_t used = 0;
-    if (r->bad || late_restore(m->late, r->p, left(r), &used) < 0 || used != left(r))
+    if (context_restore(m->context, ROW_NONE, r) < 0 ||
+        late_restore(m->late, r->p, left(r), &used) < 0 || used != left(r))
         return -EBADMSG;
     m->tick = MAX(m->tick, tick);
     m->events = events;
