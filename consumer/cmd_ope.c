@@ -2,7 +2,7 @@
 #include <stdio.h>
 
 #include "consumer/cli.h"
-#include "consumer/ope_run.h"
+#include "consumer/ope_rewards.h"
 #include "consumer/ope_view.h"
 #include "policy/stats.h"
 
@@ -31,6 +31,7 @@ static void evaluation_free(struct evaluation *e) {
     frame_free(e->frame);
     frame_free(e->other);
     frame_free(e->items);
+    frame_free(e->outcomes);
     features_free(&e->context);
     features_free(&e->trait);
     free(e->actions);
@@ -88,7 +89,7 @@ int ope_places(const struct frame *f, const struct frame_column *c, struct str *
 }
 
 static int read_numbers(struct evaluation *e) {
-    const struct frame *f = e->frame;
+    const struct frame *f = e->frame, *rewards = e->outcomes ? e->outcomes : f;
     e->reward = calloc(f->n, sizeof *e->reward);
     e->propensity = calloc(f->n, sizeof *e->propensity);
     e->own = calloc(f->n, sizeof *e->own);
@@ -96,7 +97,8 @@ static int read_numbers(struct evaluation *e) {
     e->rounds = calloc(f->n, sizeof *e->rounds);
     int err = e->reward && e->propensity && e->own && e->group && e->rounds ? 0 : -ENOMEM;
     for (size_t i = 0; i < f->n && err == 0; i++) {
-        err = frame_bounded(COMMAND, f, e->role[REWARD].column, i, 0, -1e12, 1e12, &e->reward[i]);
+        err = frame_bounded(COMMAND, rewards, e->role[REWARD].column, i, 0, -1e12, 1e12,
+                            &e->reward[i]);
         if (err == 0)
             err = frame_bounded(COMMAND, f, e->role[PROPENSITY].column, i, NAN, 1e-9, 1,
                                 &e->propensity[i]);
@@ -108,13 +110,28 @@ static int read_numbers(struct evaluation *e) {
     return err;
 }
 
+/* Roles of the log's columns; the reward's is in the outcomes if there are any. */
+static int find_roles(struct evaluation *e) {
+    if (e->outcomes)
+        e->role[REWARD].missing = NULL;
+    int err = frame_roles(COMMAND, e->frame, e->o->maps.v, e->o->maps.n, e->role, ROLES);
+    if (err < 0 || !e->outcomes)
+        return err;
+    ope_nothing_where_not_sent(e);
+    e->role[REWARD].column =
+        frame_need(COMMAND, e->outcomes, "reward", "--rewards needs what came of each decision.");
+    return e->role[REWARD].column ? 0 : -EINVAL;
+}
+
 static int read_log(struct evaluation *e, const char *path) {
     memcpy(e->role, OPE_ROLES, sizeof OPE_ROLES);
     int err = frame_read(COMMAND, path, &e->frame);
     if (err == 0)
         err = frame_filter(COMMAND, e->frame, e->o->where.v, e->o->where.n);
+    if (err == 0 && *e->o->rewards)
+        err = ope_join_rewards(e);
     if (err == 0)
-        err = frame_roles(COMMAND, e->frame, e->o->maps.v, e->o->maps.n, e->role, ROLES);
+        err = find_roles(e);
     if (err == 0)
         err = read_numbers(e);
     if (err == 0)
@@ -296,6 +313,7 @@ int cmd_ope(int argc, char **argv) {
                             .json = "",
                             .report = "",
                             .rounds = "",
+                            .rewards = "",
                             .tau = 10,
                             .penalty = 10,
                             .level = .95,
@@ -318,6 +336,11 @@ int cmd_ope(int argc, char **argv) {
         {"map", FLAG_LIST, &o.maps, "COLUMN=FIELD",
          "which column is the action, reward, propensity, position, group (rounds that belong "
          "together, such as a user's) or target",
+         0, 0},
+        {"rewards", FLAG_STR, &o.rewards, "FILE",
+         "the topic outcomes of the decisions that LOG holds: rewards are taken from there, by "
+         "trigger_id, and what was not sent is the action nothing; decisions without an outcome "
+         "(refused by a guard, window still open) do not count",
          0, 0},
         {"where", FLAG_LIST, &o.where, "COLUMN=VALUE", "only rows that have this", 0, 0},
         {"context", FLAG_LIST, &o.contexts, "COLUMN",
@@ -356,6 +379,7 @@ int cmd_ope(int argc, char **argv) {
             "  beckon ope decisions.jsonl --policy always:autumn-coupon\n"
             "  beckon ope random.csv.gz --policy log:thompson.csv.gz --context "
             "'user_feature_*'\n"
+            "  beckon ope decisions.jsonl --rewards outcomes.jsonl --policy always:spring-sale\n"
             "  beckon ope decisions.jsonl --policy linucb --context 'context.*'\n"
             "  beckon ope log.csv --map clicked=reward --map p=propensity --report ope.html\n",
         .flags = flags,

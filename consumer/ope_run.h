@@ -9,7 +9,7 @@ enum ope_role { ACTION, REWARD, PROPENSITY, POSITION, GROUP, TARGET, ROLES };
 extern const struct frame_role OPE_ROLES[ROLES];
 
 struct ope_options {
-    const char *policy, *propensity, *items, *json, *report, *rounds;
+    const char *policy, *propensity, *items, *json, *report, *rounds, *rewards;
     struct flag_list maps, contexts, where;
     double clip, tau, penalty, level;
     int64_t folds, resamples, seed;
@@ -19,6 +19,7 @@ struct ope_options {
 struct evaluation {
     const struct ope_options *o;
     struct frame *frame, *other, *items; /* other: the log of the policy in question */
+    struct frame *outcomes;              /* row by row of the frame's; NULL: they are in it */
     struct features context, trait;
     struct str *actions, *positions;
     struct frame_role role[ROLES];

@@ -115,6 +115,61 @@ Test(proof, ope_values_bandits_by_rounds_they_have_not_seen) {
     }
 }
 
+/* Triggers 1 to 4, each offered or not with probability one half. The first waited for the morning
+ * and had competitors; 3 and 4 were chosen not to be sent; 5 has no outcome yet, 7 no decision;
+ * the second outcome was written twice. */
+static const char OWN_DECISIONS[] =
+    "{\"trigger_id\":\"1\",\"campaign_id\":\"a\",\"propensity\":1,\"sent\":false,"
+    "\"reason\":\"postponed\"}\n"
+    "{\"trigger_id\":\"1\",\"campaign_id\":\"a\",\"propensity\":0.5,\"sent\":true,"
+    "\"reason\":\"sent\"}\n"
+    "{\"trigger_id\":\"1b\",\"campaign_id\":\"b\",\"propensity\":0.5,\"sent\":false,"
+    "\"reason\":\"not-best\"}\n"
+    "{\"trigger_id\":\"2\",\"campaign_id\":\"a\",\"propensity\":0.5,\"sent\":true,"
+    "\"reason\":\"sent\"}\n"
+    "{\"trigger_id\":\"3\",\"campaign_id\":\"a\",\"propensity\":0.5,\"sent\":false,"
+    "\"reason\":\"policy\"}\n"
+    "{\"trigger_id\":\"4\",\"campaign_id\":\"a\",\"propensity\":0.5,\"sent\":false,"
+    "\"reason\":\"policy\"}\n"
+    "{\"trigger_id\":\"5\",\"campaign_id\":\"a\",\"propensity\":0.5,\"sent\":true,"
+    "\"reason\":\"sent\"}\n";
+static const char OWN_OUTCOMES[] = "{\"trigger_id\":\"2\",\"sent\":true,\"reward\":2}\n"
+                                   "{\"trigger_id\":\"1\",\"sent\":true,\"reward\":4}\n"
+                                   "{\"trigger_id\":\"2\",\"sent\":true,\"reward\":2}\n"
+                                   "{\"trigger_id\":\"7\",\"sent\":true,\"reward\":8}\n"
+                                   "{\"trigger_id\":\"4\",\"sent\":false,\"reward\":1}\n"
+                                   "{\"trigger_id\":\"3\",\"sent\":false,\"reward\":0}\n";
+
+Test(proof, ope_takes_rewards_from_the_outcomes) {
+    autofree(free) char *log = temp_dir_file(&dir, "d.jsonl"),
+                        *rewards = temp_dir_file(&dir, "o.jsonl"),
+                        *rounds = temp_dir_file(&dir, "rounds.csv");
+    WRITE(log, OWN_DECISIONS);
+    WRITE(rewards, OWN_OUTCOMES);
+    cr_assert_eq(RUN("ope", log, "--rewards", rewards, "--policy", "always:a", "--folds", "1",
+                     "--rounds", rounds),
+                 EXIT_DONE, "%s", said);
+    SAID("1 outcomes of");
+    autofree(free) char *csv = read_file(rounds, NULL);
+    static const char *const want[] = {"2,0,4,0.5,1,", "4,0,2,0.5,1,", "5,0,0,0.5,0,",
+                                       "6,0,1,0.5,0,"};
+    const char *line = csv;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        line = strchr(line, '\n') + 1;
+        cr_assert_eq(strncmp(line, want[i], strlen(want[i])), 0, "%s", csv);
+    }
+    cr_assert_null(strchr(strchr(line, '\n') + 1, '\n'));
+    cr_assert_eq(RUN("ope", log, "--rewards", rewards, "--policy", "always:nothing", "--json", "-",
+                     "--folds", "1"),
+                 EXIT_DONE);
+    WRITE(rewards, "{\"trigger_id\":\"9\",\"sent\":true,\"reward\":2}\n");
+    cr_assert_eq(RUN("ope", log, "--rewards", rewards), EXIT_FAILED);
+    SAID("has an outcome in");
+    WRITE(rewards, "{\"id\":\"1\"}\n");
+    cr_assert_eq(RUN("ope", log, "--rewards", rewards), EXIT_USAGE);
+    SAID("--rewards needs Beckon's own decisions and outcomes.");
+}
+
 Test(proof, ope_says_what_is_wrong_and_where) {
     autofree(free) char *log = temp_dir_file(&dir, "log.csv");
     WRITE(log, "action,reward,p\na,1,.5\nb,,1.5\n");
