@@ -7,6 +7,10 @@
 
 /* The posterior is solved anew after so many outcomes, or a hundredth of all if that is more. */
 enum { REFRESH_EVERY = 32, ROOMS = 64 };
+/* Of Thompson sampling: what an offer changes is about a seventh of how much single outcomes
+ * differ, as most people buy nothing; draws from a wider prior are noise for thousands of outcomes.
+ */
+#define THOMPSON_PRIOR 50
 
 struct learned {
     struct bandit *bandit;
@@ -36,6 +40,8 @@ int learned_new(enum policy_method m, uint64_t seed, struct learned **ret) {
     struct bandit_config c = bandit_defaults(kinds[m], FEATURES_SHARED, FEATURES_OWN);
     c.arms_max = POLICY_PAIRS_MAX;
     c.features = FEATURES_VERSION;
+    if (m == METHOD_THOMPSON)
+        c.prior = THOMPSON_PRIOR;
     c.seed = seed;
     int r = ridge_init(&l->mine, FEATURES_SHARED + FEATURES_OWN, c.half_life_ms, c.features);
     if (r == 0)
