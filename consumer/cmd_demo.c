@@ -17,8 +17,8 @@
  * (consumer/sim.h): in one, rules choose what to send, in one, chance, in one, what was learned. */
 static const char demo_groups[] = "# Written by `beckon demo`.\n"
                                   "holdout: {percent: 5}\n"
-                                  "caps: {user: 12 per 1d}\n"
-                                  "defaults: {channel: email, contact_cost: 0.05, window: 10m}\n"
+                                  "caps: {user: 24 per 1d}\n"
+                                  "defaults: {channel: email, contact_cost: 0.05, window: 3m}\n"
                                   "groups:\n"
                                   "  learned: {policy: thompson}\n"
                                   "  rules: {policy: rules}\n"
@@ -45,13 +45,13 @@ static const char demo_panel[] =
     "    priority: 10\n"
     "    trigger: {cart_abandoned: {after: 10m}}\n"
     "    audience: [context.panel == %1$s]\n" DEMO_OFFERS "    valid_for: 2d\n"
-    "    caps: 3 per 12h\n"
+    "    caps: 6 per 12h\n"
     "  - id: keen-browser-%1$s\n"
     "    group: %1$s\n"
     "    priority: 5\n"
     "    trigger: {viewed: {category: same, times: 4, within: 1h}}\n"
     "    audience: [context.panel == %1$s]\n" DEMO_OFFERS "    valid_for: 1d\n"
-    "    caps: 3 per 6h\n"
+    "    caps: 6 per 6h\n"
     "    budget: 5000 per day\n";
 
 enum {
@@ -414,6 +414,9 @@ int cmd_demo(int argc, char **argv) {
                 "runs, and redis-cli commands to look for yourself. Simulated time runs faster "
                 "than the clock, "
                 "so that abandoned carts and caps of hours can be seen in a minute.\n"
+                "The users are split into panels: for one, rules choose among the offers, for one, "
+                "chance, for one, a bandit that learns from their answers. What each earned beyond "
+                "sending nothing is shown beside what one who knows the users could have.\n"
                 "Exit code 0 only if lists were written, triggers were sent, and the lists foresaw "
                 "what users "
                 "looked at next better than the list of the most popular items.",

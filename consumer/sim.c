@@ -415,12 +415,12 @@ bool sim_decided(struct sim *s, const struct sim_decision *d) {
     book(s, u->panel, &u->who, cart, sent ? &offer : NULL, offer.fit);
     struct customer_answer a =
         customer_answer(&s->world, &u->who, cart, sent ? &offer : NULL, &s->rng);
-    int64_t at = d->time_ms + (int64_t)exponential(&s->rng, 60e3);
+    int64_t at = d->time_ms + (int64_t)exponential(&s->rng, 20e3);
     if (a.opened)
         expect(s, n, UINT32_MAX, EV_CAMPAIGN_OPEN, NAN, at, d->trigger_id);
     if (a.unsubscribed)
         expect(s, n, UINT32_MAX, EV_UNSUBSCRIBE, NAN, at + 1000, d->trigger_id);
-    at += 5000 + (int64_t)exponential(&s->rng, 60e3);
+    at += 5000 + (int64_t)exponential(&s->rng, 20e3);
     if (a.redeemed)
         expect(s, n, it, EV_CAMPAIGN_REDEEM, a.discount, at, d->trigger_id);
     if (a.bought)
