@@ -23,6 +23,21 @@ enum {
 #define CLAMP 6.0f
 #define VARIANCE_LEAST 0.05f
 
+/* What the linear part begins with, so that the first lists of a new shop are in a sensible
+ * order: what public data of several kinds agreed on, and the like for what they lack. */
+static const struct {
+    const char *column;
+    float weight;
+} begin[] = {
+    {"COSINE", 0.2f},        {"NEAR", 0.1f},         {"LATELY", 0.06f},
+    {"CLOSEST", 0.05f},      {"LIFT", 0.05f},        {"ONE", 0.05f},
+    {"AHEAD_WIDE", 0.08f},   {"BEHIND_WIDE", 0.08f}, {"LIVELY_1", 0.1f},
+    {"LIVELY_2", 0.05f},     {"IDLE", -0.05f},       {"TASTE", 0.05f},
+    {"TASTE_SHARE", 0.1f},   {"CONTENT", 0.1f},      {"CONTENT_LAST", 0.05f},
+    {"IN_TIMES", 0.08f},     {"IN_REPEATS", 0.1f},   {"CATEGORY_SHARE", 0.1f},
+    {"CATEGORY_LAST", 0.1f},
+};
+
 struct ranker {
     struct mlp *line, *deep;
     struct mlp_optim *line_optim, *deep_optim;
@@ -64,9 +79,12 @@ int ranker_new(uint64_t seed, struct ranker **ret) {
     if (e < 0)
         return e;
     memset(r->line->w, 0, r->line->n * sizeof *r->line->w);
-    /* Nothing is known: what is near, goes with, and is lively is as good a start as any. */
-    for (size_t i = 0; i < r->deep->n; i++)
-        r->deep->w[i] *= 0.3f;
+    for (uint32_t c = 0; c < columns; c++)
+        for (size_t i = 0; i < ARRAY_LEN(begin); i++)
+            if (strcmp(shortlist_column_name(c), begin[i].column) == 0)
+                r->line->w[c * mlp_pad(1)] = begin[i].weight;
+    /* The network begins silent. */
+    memset(r->deep->w + r->deep->at[1], 0, (r->deep->n - r->deep->at[1]) * sizeof *r->deep->w);
     for (uint32_t c = 0; c < SHORTLIST_COLUMNS_MAX; c++)
         r->variance[c] = r->scale[c] = 1;
     *ret = TAKE(r);

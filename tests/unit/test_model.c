@@ -172,6 +172,33 @@ Test(model, a_new_item_reaches_those_who_like_its_category) {
     shop_free(&s);
 }
 
+Test(model, the_first_views_of_a_new_shop_already_order_its_lists) {
+    for (uint64_t seed = 1; seed <= 20; seed++) {
+        struct model_config c = small();
+        c.seed = seed;
+        struct learner *l;
+        struct model *m = made(&c, &l);
+        for (int i = 0; i < 30; i++) {
+            char id[16];
+            snprintf(id, sizeof id, "i%d", i);
+            struct item_info info = good(id, i % 3 ? "shirts" : "boots");
+            cr_assert_eq(model_item_upsert(m, &info, 1, NULL, NULL), 0);
+        }
+        struct user *u = person_new(m, "u");
+        learn(l, u, "i3", EV_VIEW, 1000);
+        learn(l, u, "i6", EV_VIEW, 2000);
+        struct list list;
+        model_rank(l, &u, 1, false, &list);
+        int boots = 0;
+        for (int i = 0; i < 10; i++)
+            boots += list.e[i].item % 3 == 0;
+        cr_assert(boots >= 8, "seed %d: %d of 10", (int)seed, boots);
+        person_free(u);
+        learner_free(l);
+        model_free(m);
+    }
+}
+
 Test(model, an_unknown_user_gets_what_is_popular) {
     struct model_config c = small();
     c.top_n = 3;
