@@ -34,7 +34,8 @@ static bool campaigns_change(const struct engine *e, struct campaign_watch *w) {
 }
 
 /* Runs the engine, and again for each change of the campaigns: everything is committed, handed
- * over and restored as at a restart, so that nothing of the old file is left anywhere. */
+ * over and restored as at a restart, so that nothing of the old file is left anywhere. Again,
+ * too, if it hung until the broker gave its transaction up. */
 static int run(const struct config *cfg, enum stream_end *ret_end) {
     struct campaign_watch watch;
     for (bool again = true; again;) {
@@ -47,7 +48,10 @@ static int run(const struct config *cfg, enum stream_end *ret_end) {
         again = campaigns_change(e, &watch);
         atomic_store(&halt, again || atomic_load(&halt));
         *ret_end = engine_finish(e);
-        again = again && *ret_end == STREAM_STOPPED;
+        again = *ret_end == STREAM_STALLED || (again && *ret_end == STREAM_STOPPED);
+        if (*ret_end == STREAM_STALLED)
+            log_warning("stalled", "cause=\"hung for longer than kafka.transaction.timeout.ms\" "
+                                   "do=\"starts anew from what is committed\"");
         atomic_store(&halt, false);
         if (atomic_load(&stop)) /* asked for meanwhile */
             again = false;

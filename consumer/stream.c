@@ -331,6 +331,10 @@ static int open_clients(struct stream *s) {
     s->probe = client(s, RD_KAFKA_CONSUMER, false, probe, ARRAY_LEN(probe));
     if (!s->consumer || !s->producer || !s->restorer || !s->probe)
         return -EINVAL;
+    size_t size = sizeof timeout;
+    if (rd_kafka_conf_get(rd_kafka_conf(s->producer), "transaction.timeout.ms", timeout, &size) ==
+        RD_KAFKA_CONF_OK)
+        s->transaction_ms = strtoll(timeout, NULL, 10);
     rd_kafka_poll_set_consumer(s->consumer);
     rd_kafka_poll_set_consumer(s->restorer);
     while (exactly_once(s) && running(s)) {

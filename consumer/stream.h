@@ -20,6 +20,7 @@
 
 enum stream_end {
     STREAM_STOPPED, /* asked to */
+    STREAM_STALLED, /* hung for so long that the broker aborted its transaction: start it anew */
     STREAM_FENCED,  /* another process runs with the same app.instance */
     STREAM_FAILED,  /* logged */
 };

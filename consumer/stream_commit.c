@@ -2,6 +2,13 @@
 
 enum { STOP_TRIES = 2, STOP_TIMEOUT_MS = 3000 };
 
+/* Who is fenced was replaced by a newer one of its name, or hung in a transaction for longer than
+ * the broker waits (SIGSTOP, a paused container): the answers are alike, the clock tells. */
+static enum stream_end fenced(const struct stream *s) {
+    int64_t us = s->transaction_us ? clock_mono_us() - s->transaction_us : 0;
+    return us > s->transaction_ms * 1000 ? STREAM_STALLED : STREAM_FENCED;
+}
+
 enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
     if (!e)
         return FATE_OK;
@@ -13,7 +20,7 @@ enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
     log_line(f == FATE_FATAL ? LOG_ERROR : LOG_WARNING, what, "worker=%u error=%s", s->c->index,
              log_q(rd_kafka_error_string(e)));
     if (f == FATE_FATAL)
-        stop_with(s, code == RD_KAFKA_RESP_ERR__FENCED ? STREAM_FENCED : STREAM_FAILED);
+        stop_with(s, code == RD_KAFKA_RESP_ERR__FENCED ? fenced(s) : STREAM_FAILED);
     rd_kafka_error_destroy(e);
     return f;
 }
@@ -114,6 +121,7 @@ static rd_kafka_resp_err_t produce(struct stream *s, size_t from, size_t to) {
 }
 
 static bool commit_exactly_once(struct stream *s, rd_kafka_topic_partition_list_t *offsets) {
+    s->transaction_us = clock_mono_us();
     enum fate f = stream_fate(s, rd_kafka_begin_transaction(s->producer), "begin-failed");
     if (f != FATE_OK) { /* an abort that was given up stands in the way */
         if (f != FATE_FATAL)

@@ -186,6 +186,42 @@ static bool cheaper_sent(void *arg) {
 
 /* A price that fell is news from another topic: going back in the stream does not bring it again.
  */
+static bool has_ended(void *pid) {
+    return !process_running(*(pid_t *)pid);
+}
+
+/* The broker answers both alike, but one who hung for longer than a transaction may last was not
+ * replaced: it goes on by itself. */
+Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeout = 120) {
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    service_option(&s, "stream.guarantee=exactly-once");
+    service_option(&s, "stream.commit_interval=50ms");
+    service_option(&s, "kafka.transaction.timeout.ms=1000");
+    service_option(&s, "kafka.session.timeout.ms=6000");
+    service_option(&s, "kafka.heartbeat.interval.ms=500");
+    feed_start(&f, &s);
+    pid_t pid = service_run(&s, "a", NULL);
+    feed_until_said(&f, "a", "partition-ready", 2);
+    /* No answer within the timeout, and that one to the second try. */
+    rd_kafka_mock_broker_push_request_error_rtts(kafka_mock(k), 1, END_TXN, 2,
+                                                 RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 1500,
+                                                 RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 0);
+    feed_until_said(&f, "a", "warning stalled", 1);
+    feed_until_said(&f, "a", "partition-ready", 4);
+    feed_end(&f);
+    cr_assert(wait_until(ends_answered, &s, 30000), "it stands still");
+    rd_kafka_mock_broker_push_request_error_rtts(kafka_mock(k), 1, END_TXN, 1,
+                                                 RD_KAFKA_RESP_ERR_INVALID_PRODUCER_EPOCH, 0);
+    feed_while_not(&f, has_ended, &pid);
+    cr_assert_eq(process_end(pid, 0, 1000), 3);
+    autofree(free) char *log = service_log(&s, "a");
+    cr_assert_not_null(strstr(log, "error fenced fix="), "%s", log);
+    service_close(&s);
+}
+
 Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 90) {
     if (!test_brokers())
         cr_skip_test("needs limits per topic and isolated transactions");
