@@ -102,22 +102,23 @@ void stream_pause(struct stream *s) {
     pause_partitions(s, false);
 }
 
-/* Positions per partition are errors of their own. */
-static int seek_all(struct stream *s, rd_kafka_topic_partition_list_t *list) {
+/* What cannot be done (in the middle of a rebalance, say) asks for another rewind. */
+static void seek_all(struct stream *s, rd_kafka_topic_partition_list_t *list) {
     rd_kafka_error_t *e =
         list->cnt ? rd_kafka_seek_partitions(s->consumer, list, API_TIMEOUT_MS) : NULL;
-    int r = e ? -EIO : 0;
-    if (e)
-        log_error("seek-failed", "error=%s", log_q(rd_kafka_error_string(e)));
+    if (e) {
+        log_warning("seek-failed", "error=%s", log_q(rd_kafka_error_string(e)));
+        s->must_rewind = true;
+    }
     rd_kafka_error_destroy(e);
-    for (int i = 0; i < list->cnt && r == 0; i++)
+    /* Positions per partition are errors of their own. */
+    for (int i = 0; i < list->cnt; i++)
         /* __STATE: not fetched from yet; that begins where it was assigned, which is there. */
         if (list->elems[i].err && list->elems[i].err != RD_KAFKA_RESP_ERR__STATE) {
-            log_error("seek-failed", "partition=%d error=%s", list->elems[i].partition,
-                      log_q(rd_kafka_err2str(list->elems[i].err)));
-            r = -EIO;
+            log_warning("seek-failed", "partition=%d error=%s", list->elems[i].partition,
+                        log_q(rd_kafka_err2str(list->elems[i].err)));
+            s->must_rewind = true;
         }
-    return r;
 }
 
 /* Lets a ready partition flow, again from the first message that came too early. */
@@ -125,8 +126,8 @@ static void resume(struct stream *s, struct slot *slot) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
     rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream, slot->lane->partition)
         ->offset = slot->held;
-    if (slot->held >= 0 && seek_all(s, list) < 0)
-        stop_with(s, STREAM_FAILED);
+    if (slot->held >= 0)
+        seek_all(s, list);
     slot->held = -1;
     rd_kafka_resume_partitions(s->consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -309,9 +310,10 @@ static int rewind_all(struct stream *s) {
             rd_kafka_topic_partition_list_add(moved, p->topic, p->partition)->offset = offset;
         r = rewind_slot(s, &s->slots[i], offset);
     }
-    if (r == 0)
-        r = seek_all(s, moved);
-    return r == 0 ? settle_restored(s) : r;
+    if (r < 0)
+        return r;
+    seek_all(s, moved);
+    return settle_restored(s);
 }
 
 void stream_rewind(struct stream *s) {
