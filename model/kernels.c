@@ -52,6 +52,18 @@ HOGWILD static size_t select_c(size_t n, const float *score, const float *base, 
     return k;
 }
 
+HOGWILD static void highest_c(size_t m, size_t n, const float *c, uint32_t *ret) {
+    for (size_t j = 0; j < n; j++) {
+        float most = 0;
+        ret[j] = 0;
+        for (size_t i = 0; i < m; i++)
+            if (c[i * n + j] > most) {
+                most = c[i * n + j];
+                ret[j] = (uint32_t)i + 1;
+            }
+    }
+}
+
 /* The matrix kernels are rows of the vector ones; this gives each table its own,
  * so that the inner calls inline. */
 #define MATRIX_KERNELS(isa, ...)                                                                   \
@@ -81,6 +93,7 @@ HOGWILD static size_t select_c(size_t n, const float *score, const float *base, 
         .rank1 = rank1_##isa,                                                                      \
         .matmul = matmul_##isa,                                                                    \
         .select = select_##isa,                                                                    \
+        .highest = highest_##isa,                                                                  \
     };
 
 MATRIX_KERNELS(c)
@@ -174,6 +187,24 @@ AVX2 HOGWILD static size_t select_avx2(size_t n, const float *score, const float
     return k + more;
 }
 
+/* Two vectors side by side, because each comparison waits for the last. */
+AVX2 HOGWILD static void highest_avx2(size_t m, size_t n, const float *c, uint32_t *ret) {
+    for (size_t j = 0; j < n; j += LANES) {
+        __m256 most[2] = {_mm256_setzero_ps(), _mm256_setzero_ps()}, who[2] = {most[0], most[0]};
+        for (size_t i = 0; i < m; i++) {
+            __m256 row = _mm256_castsi256_ps(_mm256_set1_epi32((int)i + 1));
+            for (size_t q = 0; q < 2; q++) {
+                __m256 s = _mm256_loadu_ps(c + i * n + j + 8 * q);
+                __m256 more = _mm256_cmp_ps(s, most[q], _CMP_GT_OQ);
+                most[q] = _mm256_blendv_ps(most[q], s, more);
+                who[q] = _mm256_blendv_ps(who[q], row, more);
+            }
+        }
+        _mm256_storeu_si256((__m256i *)(ret + j), _mm256_castps_si256(who[0]));
+        _mm256_storeu_si256((__m256i *)(ret + j + 8), _mm256_castps_si256(who[1]));
+    }
+}
+
 MATRIX_KERNELS(avx2, AVX2)
 
 /* ---- AVX-512 --------------------------------------------------------------- */
@@ -250,6 +281,29 @@ AVX512 HOGWILD static size_t select_avx512(size_t n, const float *score, const f
         ret[k + j] += (uint32_t)i;
     *ret_next = i + next;
     return k + more;
+}
+
+AVX512 HOGWILD static inline void highest_of(size_t m, size_t n, size_t vectors, const float *c,
+                                             uint32_t *ret) {
+    __m512 most[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+    __m512i who[2] = {_mm512_setzero_si512(), _mm512_setzero_si512()};
+    for (size_t i = 0; i < m; i++)
+        for (size_t q = 0; q < vectors; q++) {
+            __m512 s = _mm512_loadu_ps(c + i * n + LANES * q);
+            __mmask16 more = _mm512_cmp_ps_mask(s, most[q], _CMP_GT_OQ);
+            most[q] = _mm512_mask_mov_ps(most[q], more, s);
+            who[q] = _mm512_mask_set1_epi32(who[q], more, (int)i + 1);
+        }
+    for (size_t q = 0; q < vectors; q++)
+        _mm512_storeu_si512(ret + LANES * q, who[q]);
+}
+
+AVX512 HOGWILD static void highest_avx512(size_t m, size_t n, const float *c, uint32_t *ret) {
+    size_t j = 0;
+    for (; j + 2 * LANES <= n; j += 2 * LANES)
+        highest_of(m, n, 2, c + j, ret + j);
+    if (j < n)
+        highest_of(m, n, 1, c + j, ret + j);
 }
 
 MATRIX_KERNELS(avx512, AVX512)

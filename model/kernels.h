@@ -40,6 +40,9 @@ struct kernels {
      * how many; *ret_next is where to go on, n at the end. Never one whose sum is NaN. */
     size_t (*select)(size_t n, const float *score, const float *base, float least, uint32_t *ret,
                      size_t max, size_t *ret_next);
+    /* Of each column of c, float[m][n], which row is highest, counted from 1, the first of equal
+     * ones; 0 where none is above 0. n is a multiple of 16; a NaN is never the highest. */
+    void (*highest)(size_t m, size_t n, const float *c, uint32_t *ret);
 };
 
 /* The best table for this machine. */

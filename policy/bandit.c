@@ -52,6 +52,7 @@ int bandit_new(const struct bandit_config *c, struct bandit **ret) {
     b->c = *c;
     b->k = kernels_best();
     b->own_ld = (c->own + 15) / 16 * 16; /* matmul's lanes */
+    b->shared_ld = (c->shared + 15) / 16 * 16;
     size_t own = c->own, shared = c->shared, dim = own + shared;
     int r = ridge_init(&b->sums, (uint32_t)dim, c->half_life_ms, c->features);
     if (r == 0)
@@ -65,10 +66,9 @@ int bandit_new(const struct bandit_config *c, struct bandit **ret) {
         return -ENOMEM;
     if (c->kind == BANDIT_LINUCB) {
         b->cov_own = floats(own * b->own_ld);
-        b->cov_cross = floats(own * shared);
-        b->cov_shared = floats(shared * shared);
+        b->cov_shared = floats(shared * (b->shared_ld + b->own_ld));
         b->scratch = calloc(dim * dim, sizeof *b->scratch);
-        if (!b->cov_own || !b->cov_cross || !b->cov_shared || !b->scratch)
+        if (!b->cov_own || !b->cov_shared || !b->scratch)
             return -ENOMEM;
     } else if (c->kind == BANDIT_THOMPSON) {
         b->draws = floats(own * c->draws);
@@ -91,7 +91,6 @@ void bandit_free(struct bandit *b) {
     ridge_fit_done(&b->fit);
     free(b->mean_own);
     free(b->cov_own);
-    free(b->cov_cross);
     free(b->cov_shared);
     free(b->draws);
     free(b->scratch);
@@ -146,16 +145,17 @@ static void draw(struct bandit *b) {
 static void invert(struct bandit *b) {
     size_t shared = b->c.shared, own = b->c.own, dim = shared + own;
     ridge_inverse(&b->fit, b->scratch);
-    for (size_t i = 0; i < shared; i++)
+    for (size_t i = 0; i < shared; i++) {
+        const double *row = b->scratch + i * dim;
+        float *to = b->cov_shared + i * (b->shared_ld + b->own_ld);
         for (size_t j = 0; j < shared; j++)
-            b->cov_shared[i * shared + j] = (float)b->scratch[i * dim + j];
-    for (size_t i = 0; i < own; i++) {
-        const double *row = b->scratch + (shared + i) * dim;
-        for (size_t j = 0; j < shared; j++)
-            b->cov_cross[i * shared + j] = (float)row[j];
+            to[j] = (float)row[j];
         for (size_t j = 0; j < own; j++)
-            b->cov_own[i * b->own_ld + j] = (float)row[shared + j];
+            to[b->shared_ld + j] = (float)(2 * row[shared + j]);
     }
+    for (size_t i = 0; i < own; i++)
+        for (size_t j = 0; j < own; j++)
+            b->cov_own[i * b->own_ld + j] = (float)b->scratch[(shared + i) * dim + shared + j];
 }
 
 int bandit_refresh(struct bandit *b, int64_t now_ms) {

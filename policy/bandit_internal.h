@@ -10,22 +10,27 @@ struct bandit {
     struct ridge sums, delta;
     struct ridge_fit fit;
     uint64_t refreshed;
-    size_t own_ld;     /* own, padded to the lanes of matmul */
-    float *mean_own;   /* [own] */
-    float *cov_own;    /* A⁻¹ of own × own, float[own][own_ld]; LinUCB */
-    float *cov_cross;  /* of own × shared, float[own][shared] */
-    float *cov_shared; /* of shared × shared */
-    float *draws;      /* draws of θo, float[own][draws] */
-    double *scratch;   /* double[dim][dim] for refreshing */
+    size_t own_ld, shared_ld; /* padded to the lanes of matmul */
+    float *mean_own;          /* [own] */
+    float *cov_own;           /* A⁻¹ of own × own, float[own][own_ld]; LinUCB */
+    /* Of shared × shared, and twice that of shared × own: float[shared][shared_ld + own_ld] */
+    float *cov_shared;
+    float *draws;    /* draws of θo, float[own][draws] */
+    double *scratch; /* double[dim][dim] for refreshing */
 };
 
+/* Arms that are alike are weighed once for what they share, and then by the columns in which they
+ * lie apart, which are kept turned: one column of all arms side by side. */
 struct bandit_room {
-    float *score;  /* float[arms_max][MAX(draws, own_ld)] */
-    float *mean;   /* float[arms_max] */
-    double *p;     /* double[arms_max + 1] */
-    float *vector; /* float[MAX(dim, draws)] */
-    /* Of arms that others are like, side by side: what they share with those,
-     * float[arms_max][own], and its products, as `score`. */
-    float *first, *first_score;
-    uint16_t *at; /* uint16_t[arms_max]: which of `first` an arm is like */
+    float *score;       /* float[arms_max][lanes], lanes = draws or own_ld */
+    float *first_score; /* float[arms_max][lanes], of what arms share */
+    float *first;       /* float[arms_max][own]: what arms share, zero where they lie apart */
+    float *first_mean, *first_square, *first_bent; /* float[arms_max] */
+    uint16_t *at;         /* uint16_t[arms_max]: which of `first` an arm is like */
+    float *apart, *bent;  /* float[own][arms_ld] */
+    float *mean, *square; /* float[arms_ld] */
+    double *p;            /* double[arms_max + 1] */
+    float *vector;        /* float[MAX(shared_ld + own_ld, draws)] */
+    uint32_t *which;      /* [draws]: the best arm of each */
+    size_t arms_ld;       /* arms_max, padded to the lanes of matmul */
 };

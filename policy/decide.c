@@ -10,8 +10,8 @@ int64_t user_clock(const struct user *u, int64_t now_ms) {
     return x ? MAX(now_ms, x->clock_ms) : now_ms;
 }
 
-static void trigger_id(const struct policy_set *set, const struct user *u, struct candidate *cand) {
-    XXH128_hash_t user = XXH3_128bits_withSeed(u->id.p, u->id.n, set->trigger_seed);
+/* `user`: his id's hash, the same for all candidates. */
+static void trigger_id(const struct policy_set *set, XXH128_hash_t user, struct candidate *cand) {
     uint64_t parts[4] = {user.high64, user.low64, set->c[cand->campaign].hash, cand->cause_hash};
     XXH128_hash_t h = XXH3_128bits_withSeed(parts, sizeof parts, set->trigger_seed);
     cand->trigger_hash[0] = h.high64;
@@ -40,22 +40,21 @@ static struct decision *record(const struct policy_context *c, int64_t now_ms,
         out->d = d;
         out->cap = cap;
     }
-    struct decision *d = &out->d[out->n++];
-    *d = (struct decision){
-        .campaign = cand->campaign,
-        .offer = cand->offer,
-        .reason = reason,
-        .send = reason == PR_SENT,
-        .trigger_hash = {cand->trigger_hash[0], cand->trigger_hash[1]},
-        .time_ms = now_ms,
-        .valid_until_ms = MIN(now_ms + k->spec.valid_ms, k->end_ms),
-        .propensity = propensity,
-        .item = cand->item,
-        .old_price = cand->old_price,
-        .new_price = cand->new_price,
-        .cause_hash = cand->cause_hash,
-        .user = c->user,
-    };
+    struct decision *d = &out->d[out->n++]; /* field by field: most of it is the code */
+    d->campaign = cand->campaign;
+    d->offer = cand->offer;
+    d->reason = reason;
+    d->send = reason == PR_SENT;
+    memcpy(d->trigger_hash, cand->trigger_hash, sizeof d->trigger_hash);
+    d->time_ms = now_ms;
+    d->valid_until_ms = MIN(now_ms + k->spec.valid_ms, k->end_ms);
+    d->propensity = propensity;
+    d->item = cand->item;
+    d->old_price = cand->old_price;
+    d->new_price = cand->new_price;
+    d->code[0] = 0;
+    d->cause_hash = cand->cause_hash;
+    d->user = c->user;
     shard_count(c->shard, cand->campaign, reason);
     return d;
 }
@@ -287,12 +286,13 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
             struct candidate *cand, size_t n, struct decisions *out) {
     struct candidate pair[POLICY_PAIRS_MAX];
     size_t n_pairs = 0;
+    XXH128_hash_t user = XXH3_128bits_withSeed(c->user->id.p, c->user->id.n, c->set->trigger_seed);
     for (size_t i = 0; i < n; i++) {
         if (!audience_holds(c, &c->set->c[cand[i].campaign], e, cand[i].item, now_ms, false)) {
             shard_count(c->shard, cand[i].campaign, PR_AUDIENCE);
             continue;
         }
-        trigger_id(c->set, c->user, &cand[i]);
+        trigger_id(c->set, user, &cand[i]);
         if (already_sent(c->user, &cand[i]))
             continue;
         enum policy_reason r = guard(c, now_ms, &cand[i]);

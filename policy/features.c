@@ -2,6 +2,7 @@
 
 #include <math.h>
 
+#include "model/kernels.h"
 #include "policy/internal.h"
 
 enum { DAY_MS = 86400000, WEEK_MS = 7 * DAY_MS };
@@ -28,14 +29,13 @@ static uint32_t sent_within(const struct user_ext *x, int64_t now_ms, int64_t sp
 /* The embedding, folded to its columns and scaled; a new user's is all zeros. */
 static void put_embedding(const struct policy_context *c, float *ret) {
     uint32_t dim = model_config_of(c->model)->dim;
-    double norm = 0;
     memset(ret, 0, FEATURES_EMBEDDING * sizeof *ret);
     for (uint32_t i = 0; i < dim; i++)
         ret[i % FEATURES_EMBEDDING] += c->user->emb[i];
+    float square = kernels_best()->dot(FEATURES_EMBEDDING, ret, ret);
+    float scale = square > 0 ? 1 / sqrtf(square) : 0;
     for (uint32_t i = 0; i < FEATURES_EMBEDDING; i++)
-        norm += (double)ret[i] * ret[i];
-    for (uint32_t i = 0; norm > 0 && i < FEATURES_EMBEDDING; i++)
-        ret[i] = (float)(ret[i] / sqrt(norm));
+        ret[i] *= scale;
 }
 
 static void put_shared(const struct policy_context *c, int64_t now_ms, float *ret) {

@@ -1,5 +1,7 @@
 /* What one decision costs by each policy: twenty campaigns of five offers each that all passed the
- * guards, features of user, moment and offers included. Median of many. */
+ * guards, features of user, moment and offers included. Median of many.
+ *
+ *   bench_decide [POLICY] */
 #include <time.h>
 
 #include "tests/support/policy_kit.h"
@@ -73,10 +75,12 @@ static double run(enum policy_method method, double *ret_p99) {
     return us[DECISIONS / 2];
 }
 
-int main(void) {
+int main(int argc, char **argv) {
     printf("%-10s %10s %10s   µs a decision, %d campaigns of %d offers\n", "policy", "median",
            "p99", CAMPAIGNS, OFFERS);
     for (int m = METHOD_RULES; m < METHOD_DQN; m++) {
+        if (argc > 1 && strcmp(argv[1], policy_method_name((enum policy_method)m)) != 0)
+            continue;
         double p99, median = run((enum policy_method)m, &p99);
         printf("%-10s %10.1f %10.1f\n", policy_method_name((enum policy_method)m), median, p99);
     }

@@ -14,7 +14,7 @@
 /* 2026-03-02 00:00 UTC, a Monday. */
 #define MONDAY (INT64_C(1772409600) * SECOND)
 
-enum { KIT_ITEMS = 12, KIT_CAMPAIGNS = 32 };
+enum { KIT_ITEMS = 12, KIT_CAMPAIGNS = 32, KIT_DIM = 64 };
 
 #define KIT_CHECK(x)                                                                               \
     do {                                                                                           \
@@ -37,7 +37,7 @@ struct kit {
 
 struct kit_user {
     struct user u;
-    float emb[8]; /* the user's, behind him */
+    float emb[KIT_DIM]; /* the user's, behind him */
     char id[40];
     struct consent consent;
 };
@@ -49,7 +49,7 @@ static inline struct kit *kit_new(void) {
     KIT_CHECK(k);
     struct model_config mc;
     model_config_default(&mc);
-    mc.dim = 8;
+    mc.dim = KIT_DIM;
     KIT_CHECK(model_new(&mc, &k->model) == 0);
     for (uint32_t i = 0; i < KIT_ITEMS; i++) {
         char id[8];

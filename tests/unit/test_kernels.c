@@ -62,6 +62,32 @@ Test(kernels, every_table_gives_the_bits_of_the_reference) {
     }
 }
 
+Test(kernels, every_table_finds_the_same_highest_rows) {
+    enum { M = 19, N = 80 };
+    static const float odd[] = {0, NAN, -1, 1, 1, INFINITY, -INFINITY};
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    struct rng r;
+    rng_seed(&r, 7);
+    static float c[M * N];
+    uint32_t want[N], got[N];
+    for (int round = 0; round < 500; round++) {
+        size_t m = rng_below(&r, M + 1), n = 16 * rng_below(&r, N / 16 + 1);
+        fill(&r, c, M * N);
+        for (size_t i = 0; round % 2 && i < M * N; i++)
+            c[i] = odd[rng_below(&r, ARRAY_LEN(odd))];
+        for (size_t t = 0; t < tables; t++) {
+            all[t]->highest(m, n, c, t ? got : want);
+            cr_assert(!t || memcmp(got, want, n * sizeof *got) == 0, "%s", all[t]->name);
+        }
+        for (size_t j = 0; j < n; j++) {
+            float most = want[j] ? c[(want[j] - 1) * n + j] : 0;
+            for (size_t i = 0; i < m; i++)
+                cr_assert(!(c[i * n + j] > most) && (i + 1 >= want[j] || c[i * n + j] != most));
+        }
+    }
+}
+
 Test(kernels, every_product_of_matrices_has_the_bits_of_the_reference) {
     enum { M = 21, N = 112, K = 40 };
     const struct kernels *all[3];
