@@ -230,28 +230,47 @@ static rd_kafka_topic_partition_list_t *partitions_of(rd_kafka_t *rk, const char
     return list;
 }
 
-/* Ends when every partition said so: librdkafka's end event honours the isolation level. */
+static rd_kafka_t *reader_new(struct kafka *k, bool committed) {
+    return client_new(RD_KAFKA_CONSUMER, conf_new((const char *[]){
+                                             "bootstrap.servers",
+                                             k->brokers,
+                                             "group.id",
+                                             "beckon-test-reader",
+                                             "enable.auto.commit",
+                                             "false",
+                                             "enable.partition.eof",
+                                             "true",
+                                             "isolation.level",
+                                             committed ? "read_committed" : "read_uncommitted",
+                                             "log_level",
+                                             "3",
+                                             NULL,
+                                         }));
+}
+
+/* Where each partition ends now, what is not decided yet included. */
+static void ends_of(struct kafka *k, rd_kafka_topic_partition_list_t *list) {
+    rd_kafka_t *rk = reader_new(k, false);
+    for (int i = 0; i < list->cnt; i++) {
+        int64_t low;
+        rd_kafka_topic_partition_t *p = &list->elems[i];
+        rd_kafka_resp_err_t e = rd_kafka_query_watermark_offsets(rk, p->topic, p->partition, &low,
+                                                                 &p->offset, KAFKA_TIMEOUT_MS);
+        if (e)
+            test_die("%s: %s", p->topic, rd_kafka_err2str(e));
+    }
+    rd_kafka_destroy(rk);
+}
+
+/* Ends when every partition was read as far as it reached in the beginning. An end event comes at
+ * the end of what is decided already, so there may be several. */
 void kafka_read(struct kafka *k, const char *topic, bool committed, struct records *ret) {
-    rd_kafka_conf_t *conf = conf_new((const char *[]){
-        "bootstrap.servers",
-        k->brokers,
-        "group.id",
-        "beckon-test-reader",
-        "enable.auto.commit",
-        "false",
-        "enable.partition.eof",
-        "true",
-        "isolation.level",
-        committed ? "read_committed" : "read_uncommitted",
-        "log_level",
-        "3",
-        NULL,
-    });
-    rd_kafka_t *rk = client_new(RD_KAFKA_CONSUMER, conf);
+    rd_kafka_t *rk = reader_new(k, committed);
     rd_kafka_poll_set_consumer(rk);
     rd_kafka_topic_partition_list_t *list = partitions_of(rk, topic);
     *ret = (struct records){0};
     rd_kafka_assign(rk, list);
+    ends_of(k, list);
     int64_t end = test_clock_ms() + KAFKA_TIMEOUT_MS;
     for (int left = list->cnt; left > 0;) {
         rd_kafka_message_t *m = rd_kafka_consumer_poll(rk, 100);
@@ -259,9 +278,14 @@ void kafka_read(struct kafka *k, const char *topic, bool committed, struct recor
             test_die("%s: its end does not come", topic);
         if (!m)
             continue;
-        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF)
+        rd_kafka_topic_partition_t *p =
+            rd_kafka_topic_partition_list_find(list, topic, m->partition);
+        if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && p && p->offset >= 0 &&
+            m->offset >= p->offset) {
+            p->offset = -1;
             left--;
-        else if (!m->err)
+        }
+        if (!m->err)
             records_add(ret, m);
         rd_kafka_message_destroy(m);
     }
