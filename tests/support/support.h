@@ -105,5 +105,8 @@ struct records {
     struct record *v;
     size_t n;
 };
+/* All that is in the topic; with `committed`, it waits until that is decided. */
 void kafka_read(struct kafka *k, const char *topic, bool committed, struct records *ret);
+/* What is committed in front of the first undecided record of each partition. Never waits. */
+void kafka_glance(struct kafka *k, const char *topic, struct records *ret);
 void records_free(struct records *r);
