@@ -89,6 +89,7 @@ int cmd_run(int argc, char **argv) {
     sigaction(SIGTERM, &sa, NULL);
     sigaction(SIGINT, &sa, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error, not the end */
 
     sa.sa_handler = on_hangup;
     sigaction(SIGHUP, &sa, NULL);

@@ -27,6 +27,7 @@ struct engine {
     const struct config *cfg;
     struct world *world;
     struct globals *globals;
+    struct restorer *restorer;
     atomic_bool stop; /* ours: set when the caller's is, or when a worker ended */
     atomic_uint owned;
     atomic_bool leads;
@@ -100,6 +101,7 @@ static int start_workers(struct engine *e) {
         w->engine = e;
         w->stream = (struct stream_config){
             .world = e->world,
+            .restorer = e->restorer,
             .index = (uint32_t)i,
             .metrics = &w->metrics,
             .stop = &e->stop,
@@ -130,10 +132,13 @@ static int obey_control(struct engine *e) {
 /* ---- what others ask ---- */
 
 void engine_metrics(const struct engine *e, struct metrics *ret) {
-    const struct metrics *all[WORKERS_MAX + 1] = {&e->shared_metrics};
+    const struct metrics *all[1 + WORKERS_MAX + RESTORER_THREADS_MAX] = {&e->shared_metrics};
+    size_t n = 1;
     for (size_t i = 0; i < e->n_workers; i++)
-        all[i + 1] = &e->worker[i].metrics;
-    metrics_merge(all, e->n_workers + 1, ret);
+        all[n++] = &e->worker[i].metrics;
+    for (size_t i = 0; i < restorer_threads(e->restorer); i++)
+        all[n++] = restorer_metrics(e->restorer, i);
+    metrics_merge(all, n, ret);
 }
 
 void engine_campaign(const struct engine *e, size_t campaign, struct campaign_sums *ret) {
@@ -168,6 +173,7 @@ static void engine_free(struct engine *e) {
         return;
     metrics_stop(e->server);
     globals_stop(e->globals);
+    restorer_free(e->restorer);
     for (size_t i = 0; e->worker && i < e->n_workers; i++)
         free(e->worker[i].sums);
     free(e->worker);
@@ -205,6 +211,8 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
                   calloc(policy_campaigns(e->world->policies) + 1, sizeof *e->worker[i].sums)))
             return -ENOMEM;
     r = globals_start(e->world, &e->shared_metrics, &e->leads, c->stop, &e->globals);
+    if (r == 0)
+        r = restorer_new(e->world, &e->stop, &e->restorer);
     if (r == 0 && *c->cfg->app_metrics_listen)
         r = metrics_serve(c->cfg->app_metrics_listen, &(struct metrics_source){e, collect, healthy},
                           &e->server);

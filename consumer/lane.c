@@ -2,7 +2,16 @@
 
 /* Changelog keys: 'u' + user id, or 'l' for the lane's own record. Values begin
  * with a version byte; the parts behind it carry checksums of their own. */
-enum { KEY_USER = 'u', KEY_LANE = 'l', LANE_VERSION = 1, USER_VERSION = 1 };
+enum { KEY_USER = 'u', KEY_LANE = 'l', USER_VERSION = 1 };
+/* The lane's own: version, stream_ms, skew_ms, epoch (not in version 1), what campaigns spent. */
+enum { LANE_VERSION = 2, LANE_TIMES = 17, LANE_HEAD = 25 };
+
+static int new_policy(const struct lane *l, struct policy_shard **ret) {
+    int r = policy_shard_new(l->world->policies, ret);
+    if (r == 0)
+        policy_shard_place(*ret, (uint32_t)l->partition, (uint32_t)l->world->partitions);
+    return r;
+}
 
 int lane_new(struct world *w, int32_t partition, struct lane **ret) {
     autofree(lane_free) struct lane *l = calloc(1, sizeof *l);
@@ -14,10 +23,9 @@ int lane_new(struct world *w, int32_t partition, struct lane **ret) {
     l->drops_seen = __atomic_load_n(&w->n_drops, __ATOMIC_RELAXED); /* older ones are not news */
     int r = shard_new(w->model, &l->users);
     if (r == 0)
-        r = policy_shard_new(w->policies, &l->policy);
+        r = new_policy(l, &l->policy);
     if (r < 0)
         return r;
-    policy_shard_place(l->policy, (uint32_t)partition, (uint32_t)w->partitions);
     shard_set_ext_free(l->users, policy_user_free);
     *ret = TAKE(l);
     return 0;
@@ -31,6 +39,7 @@ void lane_free(struct lane *l) {
     free(l->timers);
     free(l->dirty);
     buf_free(&l->forgotten);
+    buf_free(&l->own);
     free(l);
 }
 
@@ -171,18 +180,22 @@ static int put_user(struct lane *l, struct user *u, struct buf *key, struct buf 
     return put(ctx, key->p, key->n, value->p, value->n);
 }
 
-static int put_lane(struct lane *l, struct buf *value, changelog_put *put, void *ctx) {
-    uint8_t key = KEY_LANE, version = LANE_VERSION;
+static int encode_lane(struct lane *l, struct buf *value) {
+    uint8_t version = LANE_VERSION;
     buf_reset(value);
     buf_put(value, &version, 1);
     buf_put(value, &l->stream_ms, sizeof l->stream_ms);
     buf_put(value, &l->skew_ms, sizeof l->skew_ms);
+    buf_put(value, &l->epoch, sizeof l->epoch);
     int r = policy_shard_encode(l->policy, value);
-    if (r < 0)
-        return r;
-    if (value->failed)
-        return -ENOMEM;
-    r = put(ctx, &key, 1, value->p, value->n);
+    return r < 0 ? r : value->failed ? -ENOMEM : 0;
+}
+
+static int put_lane(struct lane *l, struct buf *value, changelog_put *put, void *ctx) {
+    uint8_t key = KEY_LANE;
+    int r = encode_lane(l, value);
+    if (r == 0)
+        r = put(ctx, &key, 1, value->p, value->n);
     if (r == 0)
         l->changed = false;
     return r;
@@ -231,31 +244,90 @@ int lane_changes(struct lane *l, changelog_put *put, void *ctx) {
     return r;
 }
 
+bool lane_clean(const struct lane *l) {
+    return !l->n_dirty && !l->forgotten.n && !l->changed && !policy_shard_dirty(l->policy);
+}
+
+int lane_committed(struct lane *l, uint32_t *cursor, size_t max, changelog_put *put, void *ctx) {
+    struct buf key = {0}, value = {0};
+    struct user *u = NULL;
+    int r = 0;
+    pthread_rwlock_rdlock(&l->world->model_lock);
+    for (size_t i = 0; i < max && r == 0 && (u = shard_next(l->users, cursor)); i++)
+        if (!u->dirty)
+            r = put_user(l, u, &key, &value, put, ctx);
+    pthread_rwlock_unlock(&l->world->model_lock);
+    if (r == 0 && !u && !l->changed && !policy_shard_dirty(l->policy))
+        r = put_lane(l, &value, put, ctx);
+    buf_free(&key);
+    buf_free(&value);
+    return r < 0 ? r : u != NULL;
+}
+
+/* ---- reading back ---- */
+
+/* What campaigns spent belongs to this process only once the lane does. */
 static int restore_lane(struct lane *l, const uint8_t *p, size_t n) {
-    if (n < 17 || p[0] != LANE_VERSION)
+    if (n < 1 || p[0] < 1 || p[0] > LANE_VERSION || n < (p[0] == 1 ? LANE_TIMES : LANE_HEAD))
         return -EBADMSG;
     memcpy(&l->stream_ms, p + 1, 8);
     memcpy(&l->skew_ms, p + 9, 8);
-    return policy_shard_restore(l->policy, p + 17, n - 17);
+    l->epoch = 0;
+    if (p[0] > 1)
+        memcpy(&l->epoch, p + LANE_TIMES, 8);
+    buf_reset(&l->own);
+    buf_put(&l->own, p, n);
+    return l->own.failed ? -ENOMEM : 0;
 }
 
-static int restore_user(struct lane *l, struct str id, const uint8_t *p, size_t n) {
+int lane_restored(struct lane *l) {
+    size_t head = l->own.n && l->own.p[0] == 1 ? LANE_TIMES : LANE_HEAD;
+    int r = l->own.n ? policy_shard_restore(l->policy, l->own.p + head, l->own.n - head) : 0;
+    buf_free(&l->own);
+    return r;
+}
+
+int lane_put_away(struct lane *l) {
+    autofree(policy_shard_free) struct policy_shard *fresh = NULL;
+    int r = encode_lane(l, &l->own);
+    if (r == 0)
+        r = new_policy(l, &fresh);
+    if (r < 0)
+        return r;
+    policy_shard_free(l->policy); /* what was spent counts no longer here */
+    l->policy = TAKE(fresh);
+    l->last_wall_ms = 0;
+    l->events = l->maintained = 0;
+    return 0;
+}
+
+static void forget(struct lane *l, struct str id) {
+    struct user *u = shard_find(l->users, id);
+    if (!u)
+        return;
+    timer_remove(l, u);
+    shard_remove(l->users, id);
+}
+
+/* `alone`: under the model's write lock; else -EAGAIN asks for it. */
+static int restore_user(struct lane *l, struct str id, const uint8_t *p, size_t n, bool alone) {
     if (n < 1 || p[0] != USER_VERSION)
         return -EBADMSG;
     struct world *w = l->world;
-    struct user *u = shard_find(l->users, id);
-    if (u) { /* a newer record of the same user replaces him whole */
-        timer_remove(l, u);
-        shard_remove(l->users, id);
-    }
-    u = shard_admit(l->users, id, 0);
+    forget(l, id); /* a newer record of the same user replaces him whole */
+    struct user *u = shard_admit(l->users, id, 0);
     if (!u)
         return -ENOMEM;
     size_t used = 0, used_policy = 0;
-    int r = user_restore(w->model, l->users, u, p + 1, n - 1, &used);
+    p++;
+    n--;
+    int r = alone ? user_restore(w->model, l->users, u, p, n, &used)
+                  : user_restore_shared(w->model, u, p, n, &used);
     if (r == 0)
-        r = policy_user_restore(w->policies, u, w->model, p + 1 + used, n - 1 - used, &used_policy);
-    if (r == 0 && used + used_policy != n - 1)
+        r = alone ? policy_user_restore(w->policies, u, w->model, p + used, n - used, &used_policy)
+                  : policy_user_restore_shared(w->policies, u, w->model, p + used, n - used,
+                                               &used_policy);
+    if (r == 0 && used + used_policy != n)
         r = -EBADMSG;
     if (r == 0)
         return lane_schedule(l, u);
@@ -272,17 +344,18 @@ int lane_restore(struct lane *l, const void *key, size_t key_n, const void *valu
     if (k[0] != KEY_USER || key_n < 2)
         return -EBADMSG;
     struct str id = {(const char *)k + 1, key_n - 1};
-    pthread_rwlock_wrlock(&l->world->model_lock);
-    int r = 0;
-    if (value) {
-        r = restore_user(l, id, value, value_n);
-    } else {
-        struct user *u = shard_find(l->users, id);
-        if (u) {
-            timer_remove(l, u);
-            shard_remove(l->users, id);
-        }
+    if (!value) {
+        forget(l, id);
+        return 0;
     }
-    pthread_rwlock_unlock(&l->world->model_lock);
+    pthread_rwlock_t *lock = &l->world->model_lock;
+    pthread_rwlock_rdlock(lock);
+    int r = restore_user(l, id, value, value_n, false);
+    pthread_rwlock_unlock(lock);
+    if (r != -EAGAIN)
+        return r;
+    pthread_rwlock_wrlock(lock);
+    r = restore_user(l, id, value, value_n, true);
+    pthread_rwlock_unlock(lock);
     return r;
 }

@@ -10,11 +10,13 @@ struct lane {
     int32_t partition;
     struct shard *users;
     struct policy_shard *policy;
-    int64_t stream_ms;           /* newest event time seen; INT64_MIN before the first */
-    int64_t skew_ms;             /* wall clock minus stream time at the newest event: an idle lane's
-                                  * time is the wall clock minus this */
-    int64_t last_wall_ms;        /* when the last event came, by the wall clock */
-    bool changed;                /* the lane's own record differs from the changelog's */
+    int64_t stream_ms;    /* newest event time seen; INT64_MIN before the first */
+    int64_t skew_ms;      /* wall clock minus stream time at the newest event: an idle lane's
+                           * time is the wall clock minus this */
+    int64_t last_wall_ms; /* when the last event came, by the wall clock */
+    bool changed;         /* the lane's own record differs from the changelog's */
+    uint64_t epoch;       /* which changelog this is: drawn by who wrote it first; 0: not yet */
+    struct buf own;       /* its own record, read back or put away, until lane_restored */
     uint64_t events, maintained; /* seen; seen when lane_maintain last ran */
     uint64_t drops_seen;         /* how far it read the world's price drops */
 
@@ -48,6 +50,21 @@ size_t lane_bytes(const struct lane *l);
 typedef int changelog_put(void *ctx, const void *key, size_t key_n, const void *value,
                           size_t value_n);
 int lane_changes(struct lane *l, changelog_put *put, void *ctx);
-/* One changelog record read back. -EBADMSG on damage, -EPROTO when it was written
- * with another model.dim. Takes the model's write lock. */
+
+/* For a snapshot: puts the records of up to `max` users from *cursor on, and after the last one
+ * the lane's own, as they were last committed: what changed since is left out, the next commit
+ * brings it. Takes the model's read lock. 1: there are more; 0: that was all; or an error as
+ * lane_changes. */
+int lane_committed(struct lane *l, uint32_t *cursor, size_t max, changelog_put *put, void *ctx);
+/* Nothing differs from what was last committed. */
+bool lane_clean(const struct lane *l);
+
+/* One changelog record read back; a newer one of the same key replaces what was read before.
+ * -EBADMSG on damage, -EPROTO when it was written with another model.dim. Takes the model's read
+ * lock, the write lock only where an item is not known yet. */
 int lane_restore(struct lane *l, const void *key, size_t key_n, const void *value, size_t value_n);
+/* That was all: what the campaigns spent counts in this process from now on. -EBADMSG, -ENOMEM. */
+int lane_restored(struct lane *l);
+/* The reverse, for a lane that is clean and whose partition moved to another process: it becomes as
+ * if it had just been read back, so that records that the new owner writes may follow. -ENOMEM. */
+int lane_put_away(struct lane *l);

@@ -7,6 +7,7 @@
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 #include "consumer/options_table.h"
+#include "consumer/restorer.h"
 #include "consumer/tz.h"
 #include "model/model.h"
 
@@ -101,6 +102,9 @@ void config_cross_check(const struct config *c, config_fault_fn *fault, void *ct
     check_names(&k);
     check_redis(&k);
     check_stream(&k);
+    if (!standby_ok(c->state_standby))
+        fault(ctx, "state.standby", "found %s, allowed is all, or partitions such as 0-3,7",
+              log_q(c->state_standby));
     struct sockaddr_storage at;
     if (*c->app_metrics_listen && listen_parse(c->app_metrics_listen, &at) < 0)
         fault(ctx, "app.metrics_listen",

@@ -164,7 +164,7 @@ static void measure(struct stream *s) {
     pthread_rwlock_rdlock(&s->c->world->model_lock);
     model_memory(s->c->world->model, NULL, &mm);
     for (size_t i = 0; i < s->n_slots; i++)
-        bytes += lane_bytes(s->slots[i].lane);
+        bytes += s->slots[i].lane ? lane_bytes(s->slots[i].lane) : 0;
     pthread_rwlock_unlock(&s->c->world->model_lock);
     metric_set(&m->items, (int64_t)mm.items);
     metric_set(&m->bytes_per_item, (int64_t)mm.bytes_per_item);
@@ -190,7 +190,7 @@ static void upkeep(struct stream *s) {
             delay = MAX(delay, wall - slot->lane->stream_ms);
         int64_t low, high;
         if (!rd_kafka_get_watermark_offsets(s->consumer, s->cfg->topics_clickstream,
-                                            slot->lane->partition, &low, &high) &&
+                                            slot->partition, &low, &high) &&
             high >= 0 && slot->next_offset >= 0 && !slot->at_end)
             lag += MAX(0, high - slot->next_offset);
         /* Polled events that wait (for the registry, for Redis) come before any timer. */
@@ -241,7 +241,7 @@ static bool commit_due(const struct stream *s) {
 }
 
 static void turn(struct stream *s) {
-    stream_restore(s);
+    stream_restored(s);
     gather(s);
     if (s->must_rewind) {
         stream_rewind(s);
@@ -250,6 +250,7 @@ static void turn(struct stream *s) {
     bool busy = s->n_msgs > 0;
     if (busy)
         process(s);
+    stream_snapshot(s, busy);
     rewrite_some(s, busy ? REWRITE_SLICE_BUSY : REWRITE_SLICE);
     upkeep(s);
     bool unsent = s->outbox.n || cache_pending(s->cache);
@@ -287,7 +288,6 @@ static rd_kafka_t *client(struct stream *s, rd_kafka_type_t type, bool in_group,
 
 static int open_clients(struct stream *s) {
     const struct config *cfg = s->cfg;
-    snprintf(s->changelog, sizeof s->changelog, "beckon-%s-changelog", cfg->app_name);
     snprintf(s->name, sizeof s->name, "%s-%s-%u", cfg->app_name, cfg->app_instance, s->c->index);
     const struct property consume[] = {
         {"group.id", cfg->app_name, true},
@@ -312,31 +312,15 @@ static int open_clients(struct stream *s) {
         {"batch.num.messages", "50000", false},
         {"queue.buffering.max.messages", "500000", false},
     };
-    const struct property restore[] = {
-        {"group.id", s->name, true},
-        {"enable.auto.commit", "false", true},
-        {"isolation.level", "read_committed", true},
-        {"enable.partition.eof", "true", true},
-        {"auto.offset.reset", "earliest", true}, /* a changelog is always read whole */
-        {"queued.max.messages.kbytes", "16384", true},
-        {"fetch.wait.max.ms", "10", true}, /* the changelog's end is seen by an empty fetch */
-    };
-    const struct property probe[] = {
-        {"group.id", s->name, true},
-        {"isolation.level", "read_uncommitted", true},
-    };
     s->consumer = client(s, RD_KAFKA_CONSUMER, true, consume, ARRAY_LEN(consume));
     s->producer = client(s, RD_KAFKA_PRODUCER, false, produce, ARRAY_LEN(produce));
-    s->restorer = client(s, RD_KAFKA_CONSUMER, false, restore, ARRAY_LEN(restore));
-    s->probe = client(s, RD_KAFKA_CONSUMER, false, probe, ARRAY_LEN(probe));
-    if (!s->consumer || !s->producer || !s->restorer || !s->probe)
+    if (!s->consumer || !s->producer)
         return -EINVAL;
     size_t size = sizeof timeout;
     if (rd_kafka_conf_get(rd_kafka_conf(s->producer), "transaction.timeout.ms", timeout, &size) ==
         RD_KAFKA_CONF_OK)
         s->transaction_ms = strtoll(timeout, NULL, 10);
     rd_kafka_poll_set_consumer(s->consumer);
-    rd_kafka_poll_set_consumer(s->restorer);
     while (exactly_once(s) && running(s)) {
         enum fate f = stream_fate(s, rd_kafka_init_transactions(s->producer, API_TIMEOUT_MS),
                                   "transactions-wait");
@@ -380,20 +364,15 @@ static void close_stream(struct stream *s) {
             stream_commit(s, false);
         rd_kafka_consumer_close(s->consumer); /* revokes: commits what is left, drops the lanes */
     }
-    if (s->restorer)
-        rd_kafka_consumer_close(s->restorer);
     while (s->n_msgs)
         rd_kafka_message_destroy(s->msgs[--s->n_msgs]);
+    stream_snapshot_drop(s);
     while (s->n_slots)
-        stream_drop_slot(s, 0);
+        stream_drop_slot(s, 0, false);
     if (s->producer)
         rd_kafka_destroy(s->producer);
     if (s->consumer)
         rd_kafka_destroy(s->consumer);
-    if (s->restorer)
-        rd_kafka_destroy(s->restorer);
-    if (s->probe)
-        rd_kafka_destroy(s->probe);
     if (s->cache)
         cache_send(s->cache), cache_wait(s->cache);
     cache_free(s->cache);
@@ -409,7 +388,11 @@ static void close_stream(struct stream *s) {
 }
 
 enum stream_end stream_run(const struct stream_config *c) {
-    struct stream s = {.c = c, .cfg = c->world->cfg, .metrics = c->metrics, .end = STREAM_STOPPED};
+    struct stream s = {.c = c,
+                       .cfg = c->world->cfg,
+                       .metrics = c->metrics,
+                       .end = STREAM_STOPPED,
+                       .snap = {.fd = -1}};
     int r = open_stream(&s);
     if (r < 0)
         stop_with(&s, r == -EINTR ? STREAM_STOPPED : STREAM_FAILED);

@@ -2,7 +2,7 @@
  * it was given, a transactional producer. Everything here runs on one thread, the
  * rebalance callbacks included (they are served from consumer polls).
  *
- * Life of a partition: assigned → its lane is restored from the changelog while
+ * Life of a partition: assigned → its lane is read back (restorer.h) while
  * the partition is paused → ready → events → revoked (what was processed is
  * committed first) or lost (dropped).
  *
@@ -16,6 +16,7 @@
 #include <stdatomic.h>
 
 #include "consumer/campaign_sums.h"
+#include "consumer/restorer.h"
 #include "consumer/worker.h"
 
 enum stream_end {
@@ -32,6 +33,7 @@ struct stream_hooks { /* for the demo: events as the engine sees them; may be NU
 
 struct stream_config {
     struct world *world;
+    struct restorer *restorer; /* outlives the stream */
     uint32_t index;
     struct metrics *metrics;
     const atomic_bool *stop;

@@ -50,8 +50,8 @@ static int put_changelog(void *ctx, const void *key, size_t key_n, const void *v
         struct stream *s;
         int32_t partition;
     } *c = ctx;
-    return outbox_put(&c->s->outbox, c->s->changelog, c->partition, key, key_n, value, value_n, 0,
-                      NULL);
+    return outbox_put(&c->s->outbox, restorer_topic(c->s->c->restorer), c->partition, key, key_n,
+                      value, value_n, 0, NULL);
 }
 
 static int collect_changes(struct stream *s) {
@@ -61,7 +61,7 @@ static int collect_changes(struct stream *s) {
         struct {
             struct stream *s;
             int32_t partition;
-        } ctx = {s, s->slots[i].lane->partition};
+        } ctx = {s, s->slots[i].partition};
         int r = lane_changes(s->slots[i].lane, put_changelog, &ctx);
         if (r < 0)
             return r;
@@ -76,7 +76,7 @@ static rd_kafka_topic_partition_list_t *positions(struct stream *s) {
     for (size_t i = 0; i < s->n_slots; i++)
         if (s->slots[i].ready && s->slots[i].next_offset >= 0)
             rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
-                                              s->slots[i].lane->partition)
+                                              s->slots[i].partition)
                 ->offset = s->slots[i].next_offset;
     return list;
 }
@@ -89,7 +89,7 @@ bool stream_wait_for_cache(struct stream *s) {
     metric_set(&s->metrics->paused, 1);
     stream_pause(s);
     while (running(s) && cache_wait(s->cache) < 0) {
-        stream_restore(s);
+        stream_restored(s);
         poll(NULL, 0, 50);
         rd_kafka_message_t *m = rd_kafka_consumer_poll(s->consumer, 0);
         if (!m)
@@ -177,8 +177,13 @@ static bool commit_at_least_once(struct stream *s, rd_kafka_topic_partition_list
 void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
     struct stream *s = opaque;
     (void)rk;
-    if (m->err)
+    if (m->err) {
         s->failed_delivery = true;
+    } else if (strcmp(rd_kafka_topic_name(m->rkt), restorer_topic(s->c->restorer)) == 0) {
+        struct slot *slot = slot_of(s, m->partition);
+        if (slot)
+            slot->changelog_sent = MAX(slot->changelog_sent, m->offset + 1);
+    }
 }
 
 static bool try_commit(struct stream *s, bool patient) {
@@ -210,7 +215,11 @@ static bool try_commit(struct stream *s, bool patient) {
     s->uncommitted = 0;
     s->rewinds_in_a_row = 0;
     for (size_t i = 0; i < s->n_slots; i++)
-        s->slots[i].drops_committed = s->slots[i].lane->drops_seen;
+        if (s->slots[i].ready) {
+            s->slots[i].drops_committed = s->slots[i].lane->drops_seen;
+            s->slots[i].changelog_next = s->slots[i].changelog_sent;
+        }
+    stream_snapshot_committed(s);
     stream_show_notices(s);
     return true;
 }

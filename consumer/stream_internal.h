@@ -2,7 +2,8 @@
  *   stream.c             life, gathering, decoding, upkeep
  *   stream_partitions.c  assignment, restoring, rewinding
  *   stream_output.c      results of a step, as messages and cache commands
- *   stream_commit.c      one commit: Redis, then the transaction */
+ *   stream_commit.c      one commit: Redis, then the transaction
+ *   stream_snapshot.c    snapshots of the lanes, a slice per turn */
 #pragma once
 
 #include <poll.h>
@@ -21,17 +22,31 @@ enum {
 
 /* A partition of ours. */
 struct slot {
-    struct lane *lane;
+    int32_t partition;
+    struct lane *lane;   /* NULL: not ready, the restorer has it */
     int64_t next_offset; /* first event not processed; < 0: where auto.offset.reset says */
     bool ready;
-    int64_t restore_next, restore_end; /* in the changelog */
-    int64_t restored, restore_started_us;
+    int64_t changelog_next; /* the changelog up to here is what was committed of the lane; -1: not
+                             * known */
+    int64_t changelog_sent; /* the same if the commit that is under way succeeds */
     uint32_t rewrite_cursor;
     bool rewriting;
-    int64_t first_offset;     /* first event ever taken; -1: none */
-    uint64_t drops_committed; /* lane->drops_seen at the last commit */
-    bool at_end;              /* read up to the end of the partition */
+    int64_t snapshot_due_us, snapshot_offset; /* the last snapshot's place in the changelog */
+    int64_t first_offset;                     /* first event ever taken; -1: none */
+    uint64_t drops_committed;                 /* lane->drops_seen at the last commit */
+    bool at_end;                              /* read up to the end of the partition */
     int64_t held; /* first message that came while restoring: read again when ready; -1: none */
+};
+
+/* The snapshot that is being written. */
+struct snapping {
+    int fd; /* -1: none */
+    int32_t partition;
+    uint32_t cursor, in_block;
+    bool walked; /* all users are in; a commit is due before it counts */
+    struct buf block;
+    int64_t offset, bytes, started_us;
+    uint64_t records;
 };
 
 struct stream {
@@ -43,8 +58,7 @@ struct stream {
     struct cache *cache;
     struct decoder *decoder;
     struct encoder *encoder;
-    rd_kafka_t *consumer, *producer, *restorer, *probe;
-    char changelog[256];
+    rd_kafka_t *consumer, *producer;
     char name[160]; /* transactional id and group instance */
 
     struct slot *slots;
@@ -55,6 +69,7 @@ struct stream {
     size_t n_msgs;
     struct input *inputs;
     struct outbox outbox;
+    struct snapping snap;
     struct buf scratch;
     struct buf notices; /* triggers for beckon:triggers, kept until their transaction is through */
 
@@ -81,7 +96,7 @@ static inline bool running(const struct stream *s) {
 
 static inline struct slot *slot_of(struct stream *s, int32_t partition) {
     for (size_t i = 0; i < s->n_slots; i++)
-        if (s->slots[i].lane->partition == partition)
+        if (s->slots[i].partition == partition)
             return &s->slots[i];
     return NULL;
 }
@@ -102,14 +117,20 @@ void stream_show_notices(struct stream *s); /* sent triggers to beckon:triggers 
 /* stream_partitions.c */
 void stream_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
                          rd_kafka_topic_partition_list_t *parts, void *opaque);
-void stream_restore(struct stream *s); /* reads the changelog for a while, where it is wanted */
-void stream_rewind(struct stream *s);  /* back to what is committed */
-void stream_pause(struct stream *s);   /* all partitions */
-void stream_resume(struct stream *s);  /* those that are ready */
-void stream_drop_slot(struct stream *s, size_t i);
+void stream_restored(struct stream *s); /* takes the lanes that were read back */
+void stream_rewind(struct stream *s);   /* back to what is committed */
+void stream_pause(struct stream *s);    /* all partitions */
+void stream_resume(struct stream *s);   /* those that are ready */
+/* `committed`: its lane is as it was last committed, and may stand by. */
+void stream_drop_slot(struct stream *s, size_t i, bool committed);
 /* A polled message into the batch, unless its partition is not ours, not ready, or
  * is ahead or behind of where we are (then it will be read again at its time). */
 void stream_keep(struct stream *s, rd_kafka_message_t *m);
+
+/* stream_snapshot.c */
+void stream_snapshot(struct stream *s, bool busy); /* goes on with one, or begins one that is due */
+void stream_snapshot_committed(struct stream *s);  /* a commit succeeded */
+void stream_snapshot_drop(struct stream *s);       /* lanes go back, or away */
 
 /* stream_commit.c */
 enum fate { FATE_OK, FATE_RETRY, FATE_ABORT, FATE_FATAL };

@@ -1,7 +1,8 @@
 #include "consumer/stream_internal.h"
 
+#include <sys/random.h>
+
 enum {
-    RESTORE_SLICE_US = 50000, /* how long restoring may keep the other partitions waiting */
     REWIND_WAIT_MS = 50,
     REWIND_WAIT_MAX_MS = 3000,
 };
@@ -11,63 +12,20 @@ static void set_ready(struct stream *s, struct slot *slot, bool ready) {
     if (slot->ready == ready)
         return;
     slot->ready = ready;
-    if (slot->lane->partition == 0)
+    if (slot->partition == 0)
         atomic_store(s->c->leads, ready);
     unsigned delta = ready ? 1 : -1u, owned = atomic_fetch_add(s->c->owned, delta) + delta;
     policy_set_budget_share(s->c->world->policies, owned, (uint32_t)s->c->partitions);
 }
 
-void stream_drop_slot(struct stream *s, size_t i) {
-    set_ready(s, &s->slots[i], false);
-    lane_free(s->slots[i].lane);
+void stream_drop_slot(struct stream *s, size_t i, bool committed) {
+    struct slot *slot = &s->slots[i];
+    if (slot->partition == s->snap.partition)
+        stream_snapshot_drop(s);
+    set_ready(s, slot, false);
+    restorer_give_back(s->c->restorer, slot->partition, slot->lane,
+                       committed ? slot->changelog_next : -1);
     s->slots[i] = s->slots[--s->n_slots];
-}
-
-/* Tells the restorer which changelog partitions are still being read. */
-static int assign_restorer(struct stream *s) {
-    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new((int)s->n_slots + 1);
-    for (size_t i = 0; i < s->n_slots; i++)
-        if (!s->slots[i].ready)
-            rd_kafka_topic_partition_list_add(list, s->changelog, s->slots[i].lane->partition)
-                ->offset = s->slots[i].restore_next;
-    rd_kafka_resp_err_t err = rd_kafka_assign(s->restorer, list->cnt ? list : NULL);
-    rd_kafka_topic_partition_list_destroy(list);
-    if (err) {
-        log_error("restore-failed", "error=%s", log_q(rd_kafka_err2str(err)));
-        return -EIO;
-    }
-    return 0;
-}
-
-/* How far the changelog reaches, uncommitted records included: reading up to there
- * waits for transactions that are still being decided. */
-static int changelog_end(struct stream *s, int32_t partition, int64_t *ret_low, int64_t *ret_end) {
-    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int tries = 0; tries < 30; tries++) {
-        if (!running(s))
-            return -EINTR;
-        err = rd_kafka_query_watermark_offsets(s->probe, s->changelog, partition, ret_low, ret_end,
-                                               API_TIMEOUT_MS);
-        if (!err)
-            return 0;
-        log_warning("changelog-waits", "partition=%d error=%s", partition,
-                    log_q(rd_kafka_err2str(err)));
-        poll(NULL, 0, 200);
-    }
-    log_error("changelog-unreachable", "topic=%s partition=%d error=%s", s->changelog, partition,
-              log_q(rd_kafka_err2str(err)));
-    return -EIO;
-}
-
-static int begin_restore(struct stream *s, struct slot *slot) {
-    int64_t low = 0;
-    int r = changelog_end(s, slot->lane->partition, &low, &slot->restore_end);
-    if (r < 0)
-        return r;
-    slot->restore_next = low;
-    slot->restore_started_us = clock_mono_us();
-    slot->restored = 0;
-    return 0;
 }
 
 /* Positions as committed, stable (transactions decided). */
@@ -92,7 +50,7 @@ static void pause_partitions(struct stream *s, bool only_unready) {
     for (size_t i = 0; i < s->n_slots; i++)
         if (!only_unready || !s->slots[i].ready)
             rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
-                                              s->slots[i].lane->partition);
+                                              s->slots[i].partition);
     if (list->cnt)
         rd_kafka_pause_partitions(s->consumer, list);
     rd_kafka_topic_partition_list_destroy(list);
@@ -124,8 +82,8 @@ static void seek_all(struct stream *s, rd_kafka_topic_partition_list_t *list) {
 /* Lets a ready partition flow, again from the first message that came too early. */
 static void resume(struct stream *s, struct slot *slot) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(1);
-    rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream, slot->lane->partition)
-        ->offset = slot->held;
+    rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream, slot->partition)->offset =
+        slot->held;
     if (slot->held >= 0)
         seek_all(s, list);
     slot->held = -1;
@@ -133,17 +91,35 @@ static void resume(struct stream *s, struct slot *slot) {
     rd_kafka_topic_partition_list_destroy(list);
 }
 
-static void slot_ready(struct stream *s, struct slot *slot) {
+static void slot_ready(struct stream *s, struct slot *slot, const struct restored *r) {
+    static const char *const from[] = {"changelog", "snapshot", "standby"};
+    slot->lane = r->lane;
+    slot->lane->drops_seen = slot->drops_committed;
+    slot->changelog_next = slot->changelog_sent = r->next;
+    if (!slot->lane->epoch) { /* a changelog that nobody began, or an older version */
+        while (getrandom(&slot->lane->epoch, sizeof slot->lane->epoch, 0) < 0)
+            ;
+        slot->lane->epoch |= 1;
+        slot->lane->changed = true;
+    }
     set_ready(s, slot, true);
-    metric_set(&s->metrics->restore_ms, MAX(metric_gauge(&s->metrics->restore_ms),
-                                            (clock_mono_us() - slot->restore_started_us) / 1000));
     slot->rewriting = true; /* the cache may lack what a crash kept from it */
     slot->rewrite_cursor = 0;
-    log_info("partition-ready", "partition=%d offset=%lld restored=%lld users=%zu ms=%lld",
-             slot->lane->partition, (long long)slot->next_offset, (long long)slot->restored,
-             shard_users(slot->lane->users),
-             (long long)(clock_mono_us() - slot->restore_started_us) / 1000);
+    log_info("partition-ready", "partition=%d offset=%lld restored=%lld users=%zu ms=%lld from=%s",
+             slot->partition, (long long)slot->next_offset, (long long)r->records,
+             shard_users(slot->lane->users), (long long)r->us / 1000, from[r->from]);
     resume(s, slot);
+}
+
+void stream_restored(struct stream *s) {
+    for (size_t i = 0; i < s->n_slots && !s->ended; i++) {
+        struct restored done;
+        int r = s->slots[i].lane ? 0 : restorer_take(s->c->restorer, s->slots[i].partition, &done);
+        if (r == 1)
+            slot_ready(s, &s->slots[i], &done);
+        else if (r < 0)
+            stop_with(s, STREAM_FAILED);
+    }
 }
 
 static int add_slot(struct stream *s, int32_t partition, int64_t offset) {
@@ -151,22 +127,16 @@ static int add_slot(struct stream *s, int32_t partition, int64_t offset) {
     if (!p)
         return -ENOMEM;
     s->slots = p;
-    struct slot *slot = &p[s->n_slots];
-    *slot = (struct slot){.next_offset = offset, .held = -1, .first_offset = -1};
-    int r = lane_new(s->c->world, partition, &slot->lane);
-    if (r < 0)
-        return r;
-    slot->drops_committed = slot->lane->drops_seen;
-    s->n_slots++;
-    return begin_restore(s, slot);
-}
-
-/* Lanes with nothing (more) to restore become ready; the restorer reads for the others. */
-static int settle_restored(struct stream *s) {
-    for (size_t i = 0; i < s->n_slots; i++)
-        if (!s->slots[i].ready && s->slots[i].restore_next >= s->slots[i].restore_end)
-            slot_ready(s, &s->slots[i]);
-    return assign_restorer(s);
+    p[s->n_slots++] = (struct slot){
+        .partition = partition,
+        .next_offset = offset,
+        .held = -1,
+        .first_offset = -1,
+        /* Prices that fell before are not news. */
+        .drops_committed = __atomic_load_n(&s->c->world->n_drops, __ATOMIC_RELAXED),
+    };
+    restorer_begin(s->c->restorer, partition);
+    return 0;
 }
 
 static int assigned(struct stream *s, rd_kafka_topic_partition_list_t *parts) {
@@ -188,7 +158,7 @@ static int assigned(struct stream *s, rd_kafka_topic_partition_list_t *parts) {
         return -EIO;
     }
     pause_partitions(s, true);
-    return settle_restored(s);
+    return 0;
 }
 
 static void forget_messages(struct stream *s, int32_t partition) {
@@ -205,16 +175,14 @@ static void revoked(struct stream *s, rd_kafka_topic_partition_list_t *parts, bo
     for (int i = 0; i < parts->cnt; i++)
         forget_messages(s, parts->elems[i].partition);
     /* Lost: somebody else owns them already, and what is not committed is his to do. */
+    bool committed = !lost && stream_commit(s, false);
     if (lost)
         s->must_rewind = true;
-    else
-        stream_commit(s, false);
     for (int i = 0; i < parts->cnt; i++) {
         struct slot *slot = slot_of(s, parts->elems[i].partition);
         if (slot)
-            stream_drop_slot(s, (size_t)(slot - s->slots));
+            stream_drop_slot(s, (size_t)(slot - s->slots), committed);
     }
-    assign_restorer(s);
 }
 
 void stream_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
@@ -239,58 +207,16 @@ void stream_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,
     }
 }
 
-/* Reads the changelog for a while; partitions whose end is reached become ready. */
-void stream_restore(struct stream *s) {
-    int64_t until = clock_mono_us() + RESTORE_SLICE_US;
-    bool any = false;
-    for (size_t i = 0; i < s->n_slots; i++)
-        any |= !s->slots[i].ready;
-    if (!any)
-        return;
-    while (clock_mono_us() < until && !s->ended) {
-        rd_kafka_message_t *m = rd_kafka_consumer_poll(s->restorer, 10);
-        if (!m)
-            return;
-        struct slot *slot = m->rkt ? slot_of(s, m->partition) : NULL;
-        if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
-            log_warning("restore-waits", "error=%s", log_q(rd_kafka_message_errstr(m)));
-        } else if (slot && !slot->ready) {
-            if (!m->err) {
-                int r = lane_restore(slot->lane, m->key, m->key_len, m->payload, m->len);
-                if (r < 0) {
-                    log_error("state-corrupt",
-                              "topic=%s partition=%d offset=%lld error=%s fix=\"model.dim must be "
-                              "what it was; "
-                              "else delete the topic to start from nothing\"",
-                              s->changelog, m->partition, (long long)m->offset,
-                              log_q(strerror(-r)));
-                    stop_with(s, STREAM_FAILED);
-                }
-                slot->restored++;
-                metric_add(&s->metrics->restored_users, 1);
-            }
-            slot->restore_next = m->err ? m->offset : m->offset + 1;
-            if (slot->restore_next >= slot->restore_end && settle_restored(s) < 0)
-                stop_with(s, STREAM_FAILED);
-        }
-        rd_kafka_message_destroy(m);
-    }
-}
-
-/* A fresh lane for the partition, to be restored and to go on from `offset`. */
-static int rewind_slot(struct stream *s, struct slot *slot, int64_t offset) {
-    struct lane *lane;
-    int r = lane_new(s->c->world, slot->lane->partition, &lane);
-    if (r < 0)
-        return r;
-    lane->drops_seen = slot->drops_committed;
-    set_ready(s, slot, false);
-    lane_free(slot->lane);
-    slot->lane = lane;
+/* The lane is dropped, to be read back and to go on from `offset`. */
+static void rewind_slot(struct stream *s, struct slot *slot, int64_t offset) {
     slot->at_end = false;
     slot->held = -1;
     slot->next_offset = offset;
-    return begin_restore(s, slot);
+    if (!slot->lane) /* is being read back anyway */
+        return;
+    set_ready(s, slot, false);
+    lane_free(TAKE(slot->lane));
+    restorer_begin(s->c->restorer, slot->partition);
 }
 
 /* Where to go on: what is committed, else the first event ever taken, else nowhere yet. */
@@ -300,24 +226,23 @@ static int rewind_all(struct stream *s) {
     autofree(kafka_list_free) rd_kafka_topic_partition_list_t *moved =
         rd_kafka_topic_partition_list_new((int)s->n_slots);
     for (size_t i = 0; i < s->n_slots; i++)
-        rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream,
-                                          s->slots[i].lane->partition);
+        rd_kafka_topic_partition_list_add(list, s->cfg->topics_clickstream, s->slots[i].partition);
     int r = committed_offsets(s, list);
     for (size_t i = 0; i < s->n_slots && r == 0; i++) {
         const rd_kafka_topic_partition_t *p = &list->elems[i];
         int64_t offset = p->offset >= 0 ? p->offset : s->slots[i].first_offset;
         if (offset >= 0)
             rd_kafka_topic_partition_list_add(moved, p->topic, p->partition)->offset = offset;
-        r = rewind_slot(s, &s->slots[i], offset);
+        rewind_slot(s, &s->slots[i], offset);
     }
-    if (r < 0)
-        return r;
-    seek_all(s, moved);
-    return settle_restored(s);
+    if (r == 0)
+        seek_all(s, moved);
+    return r;
 }
 
 void stream_rewind(struct stream *s) {
     s->must_rewind = false;
+    stream_snapshot_drop(s);
     metric_add(&s->metrics->rewinds, 1);
     for (size_t i = 0; i < s->n_msgs; i++)
         rd_kafka_message_destroy(s->msgs[i]);

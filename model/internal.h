@@ -79,6 +79,13 @@ uint32_t categories_add(struct model *m, struct str name);
 /* Memory behind a shard's users: tables, index, ids, profiles. shard.c */
 size_t shard_bytes(const struct shard *s);
 
+/* An event of the item at `time_s` is known of. [shared] */
+static inline void item_seen(const struct model *m, uint32_t row, uint32_t time_s) {
+    uint32_t *seen_s = &m->items.hot[row].seen_s;
+    if (time_s > __atomic_load_n(seen_s, __ATOMIC_RELAXED))
+        __atomic_store_n(seen_s, time_s, __ATOMIC_RELAXED);
+}
+
 /* Whether a remembered row still is the item it was at `time_s`; rows are used again
  * after eviction. */
 static inline bool item_ref_valid(const struct model *m, uint32_t row, uint32_t time_s) {

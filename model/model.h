@@ -189,6 +189,10 @@ void shard_maintain(struct shard *s, int64_t now_ms, void (*evicted)(void *ctx, 
 int user_encode(const struct model *m, const struct user *u, struct buf *out);
 int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n,
                  size_t *ret_n);
+/* The same, [shared]: -EAGAIN where an item has to be made known or dated back, which is for
+ * user_restore to do. Side by side with learning. */
+int user_restore_shared(const struct model *m, struct user *u, const void *p, size_t n,
+                        size_t *ret_n);
 
 /* ---- learning ------------------------------------------------------------- */
 

@@ -264,6 +264,21 @@ static void get_more(struct wire *w, uint8_t version, struct read_user *r) {
         get_section(w, PM_TRAIL, r->n_items, &r->trail);
 }
 
+/* The same with what the model has already. Rows that were another item's when these were met would
+ * have to be dated back. */
+static bool find_section(const struct model *m, const struct read_user *r,
+                         const struct read_section *s, uint32_t *row) {
+    for (uint32_t i = 0; i < s->n; i++) {
+        uint32_t *of = &row[s->e[i].place], time_s = s->e[i].time_s;
+        if (*of == ROW_NONE)
+            *of = id_index_find(&m->items.index, r->id[s->e[i].place]);
+        if (*of == ROW_NONE || time_s < m->items.hot[*of].born_s)
+            return false;
+        item_seen(m, *of, time_s);
+    }
+    return true;
+}
+
 /* Row of each of the record's items, ROW_NONE where there is no room for one. The history
  * proves that the item lived when it was met. */
 static void intern_section(struct model *m, const struct read_user *r, const struct read_section *s,
@@ -276,7 +291,7 @@ static void intern_section(struct model *m, const struct read_user *r, const str
             continue;
         struct item_hot *h = &m->items.hot[*of];
         h->born_s = MIN(h->born_s, time_s);
-        h->seen_s = MAX(h->seen_s, time_s);
+        item_seen(m, *of, time_s);
     }
 }
 
@@ -357,9 +372,25 @@ static bool is_session_of(const struct model *m, const struct profile *p, uint32
            s.item[s.n - 1] == newest.item;
 }
 
-int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n,
-                 size_t *ret_n) {
-    (void)s;
+static void intern(struct model *m, const struct read_user *r, uint32_t *row) {
+    intern_section(m, r, &r->cart, row);
+    intern_section(m, r, &r->bought, row);
+    intern_section(m, r, &r->recent, row);
+    intern_section(m, r, &r->trail, row);
+    /* making room for one may have cost another its row */
+    for (uint32_t i = 0; i < r->n_items; i++)
+        if (row[i] != ROW_NONE && !str_eq(m->items.cold[row[i]].id, r->id[i]))
+            row[i] = ROW_NONE;
+}
+
+static bool find_all(const struct model *m, const struct read_user *r, uint32_t *row) {
+    return find_section(m, r, &r->cart, row) && find_section(m, r, &r->bought, row) &&
+           find_section(m, r, &r->recent, row) && find_section(m, r, &r->trail, row);
+}
+
+/* `to`: where items are made known; NULL where the model is shared. */
+static int restore(const struct model *m, struct model *to, struct user *u, const void *p, size_t n,
+                   size_t *ret_n) {
     struct wire head = wire_of(p, n);
     uint8_t version = wire_get_u8(&head);
     uint32_t length = wire_get_u32(&head), sum;
@@ -391,14 +422,10 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
 
     uint32_t row[ITEMS_MAX];
     memset(row, 0xff, sizeof row);
-    intern_section(m, &r, &r.cart, row);
-    intern_section(m, &r, &r.bought, row);
-    intern_section(m, &r, &r.recent, row);
-    intern_section(m, &r, &r.trail, row);
-    /* making room for one may have cost another its row */
-    for (uint32_t i = 0; i < r.n_items; i++)
-        if (row[i] != ROW_NONE && !str_eq(m->items.cold[row[i]].id, r.id[i]))
-            row[i] = ROW_NONE;
+    if (to)
+        intern(to, &r, row);
+    else if (!find_all(m, &r, row))
+        return -EAGAIN;
     if (r.has_more && build_more(&r, row, &r.prof) < 0)
         return -ENOMEM;
     profile_done(&u->prof);
@@ -411,4 +438,15 @@ int user_restore(struct model *m, struct shard *s, struct user *u, const void *p
     u->session_before = goes_on ? r.session_before : 0;
     *ret_n = length;
     return 0;
+}
+
+int user_restore(struct model *m, struct shard *s, struct user *u, const void *p, size_t n,
+                 size_t *ret_n) {
+    (void)s;
+    return restore(m, m, u, p, n, ret_n);
+}
+
+int user_restore_shared(const struct model *m, struct user *u, const void *p, size_t n,
+                        size_t *ret_n) {
+    return restore(m, NULL, u, p, n, ret_n);
 }

@@ -109,7 +109,8 @@ static int campaign_by_hash(const struct policy_set *set, uint64_t hash) {
     return -1;
 }
 
-static int restore_timer(const struct policy_set *set, struct model *m, int64_t now_ms,
+/* `admit`: false where the model is shared, and an item it does not know is -EAGAIN. */
+static int restore_timer(const struct policy_set *set, struct model *m, bool admit, int64_t now_ms,
                          struct wire *w, struct user_ext *x) {
     uint8_t kind = wire_get_u8(w);
     struct timer t = {.kind = kind & 0x7f, .item = ROW_NONE, .old_price = NAN, .new_price = NAN};
@@ -129,6 +130,8 @@ static int restore_timer(const struct policy_set *set, struct model *m, int64_t 
     t.campaign = (uint16_t)campaign;
     if (id.n) {
         t.item = model_item_find(m, id);
+        if (t.item == ROW_NONE && !admit)
+            return -EAGAIN;
         if (t.item == ROW_NONE)
             t.item = model_item_admit(m, id, now_ms);
     }
@@ -201,13 +204,13 @@ static int restore_answers(const struct policy_set *set, struct wire *w, struct 
     return r;
 }
 
-static int restore_payload(const struct policy_set *set, struct model *m, int64_t now_ms,
-                           uint8_t version, struct wire *w, struct user_ext *x) {
+static int restore_payload(const struct policy_set *set, struct model *m, bool admit,
+                           int64_t now_ms, uint8_t version, struct wire *w, struct user_ext *x) {
     int r = 0;
     x->clock_ms = wire_get_signed(w);
     x->lapse_ms = wire_get_signed(w);
     for (uint64_t n = wire_get_varint(w); n && r == 0; n--)
-        r = restore_timer(set, m, now_ms, w, x);
+        r = restore_timer(set, m, admit, now_ms, w, x);
     for (uint64_t n = wire_get_varint(w); n && r == 0 && !w->bad; n--) {
         r = ext_sent_reserve(x);
         if (r < 0)
@@ -242,8 +245,8 @@ static int restore_payload(const struct policy_set *set, struct model *m, int64_
     return r ? r : w->bad || w->p != w->end ? -EBADMSG : 0;
 }
 
-int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,
-                        const void *p, size_t n, size_t *ret_n) {
+static int restore(const struct policy_set *set, struct user *u, struct model *m, bool admit,
+                   const void *p, size_t n, size_t *ret_n) {
     autofree(policy_user_free) struct user_ext *x = NULL;
     struct user probe = {0};
     size_t used = 1;
@@ -260,7 +263,7 @@ int policy_user_restore(const struct policy_set *set, struct user *u, struct mod
         x = ext_get(&probe);
         if (!x)
             return -ENOMEM;
-        r = restore_payload(set, m, u->prof.last_ms, version, &w, x);
+        r = restore_payload(set, m, admit, u->prof.last_ms, version, &w, x);
         if (r < 0)
             return r;
     }
@@ -270,4 +273,14 @@ int policy_user_restore(const struct policy_set *set, struct user *u, struct mod
     u->due_ms = next_due(set, NULL, u);
     *ret_n = used;
     return 0;
+}
+
+int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,
+                        const void *p, size_t n, size_t *ret_n) {
+    return restore(set, u, m, true, p, n, ret_n);
+}
+
+int policy_user_restore_shared(const struct policy_set *set, struct user *u, const struct model *m,
+                               const void *p, size_t n, size_t *ret_n) {
+    return restore(set, u, (struct model *)(uintptr_t)m, false, p, n, ret_n);
 }

@@ -181,6 +181,9 @@ int policy_user_encode(const struct policy_set *set, const struct user *u, const
                        struct buf *out);
 int policy_user_restore(const struct policy_set *set, struct user *u, struct model *m,
                         const void *p, size_t n, size_t *ret_n);
+/* The same where others use the model: -EAGAIN if an item has to be made known to it. */
+int policy_user_restore_shared(const struct policy_set *set, struct user *u, const struct model *m,
+                               const void *p, size_t n, size_t *ret_n);
 bool policy_shard_dirty(const struct policy_shard *s); /* spent something since last encoded */
 int policy_shard_encode(struct policy_shard *s, struct buf *out); /* clears dirty */
 /* Replaces what the shard holds; the process-wide budget totals follow. */

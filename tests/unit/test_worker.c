@@ -213,6 +213,7 @@ Test(worker, restored_state_goes_on_as_if_it_had_never_stopped) {
                 cr_assert_eq(lane_restore(e->lane, log.r[i].key.p, log.r[i].key.n, log.r[i].value.p,
                                           log.r[i].value.n),
                              0);
+        cr_assert_eq(lane_restored(e->lane), 0);
         play(e, &s, at, to, 100);
         cr_assert_eq(lane_changes(e->lane, changelog_add, &log), 0);
         engine_close(e);
