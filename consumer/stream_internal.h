@@ -73,9 +73,9 @@ struct stream {
     struct buf scratch;
     struct buf notices; /* triggers for beckon:triggers, kept until their transaction is through */
 
-    int64_t transaction_ms;   /* after which the broker aborts one */
-    int64_t transaction_us;   /* when the running one began */
-    size_t uncommitted; /* events processed since the last commit */
+    int64_t transaction_ms; /* after which the broker aborts one */
+    int64_t transaction_us; /* when the running one began */
+    size_t uncommitted;     /* events processed since the last commit */
     int64_t oldest_uncommitted_us, upkeep_ms, measured_ms;
     int64_t polled_us;    /* when the oldest of `msgs` was polled */
     int rewinds_in_a_row; /* without a commit between them */

@@ -147,8 +147,9 @@ Test(options, unknown_and_misplaced_keys_and_sections_get_a_suggestion) {
     has_fault("dim: 8\n",
               "t.yaml:1: dim: unknown section; dim belongs under a section, as in model.dim");
     has_fault("redis.db: 1\n", "t.yaml:1: redis.db: in a file, write db: under redis:");
-    has_fault("zzz: {}\n",
-              "there are app, topics, stream, state, redis, lists, model, policy, kafka and events");
+    has_fault(
+        "zzz: {}\n",
+        "there are app, topics, stream, state, redis, lists, model, policy, kafka and events");
     has_fault("model: 8\n", "t.yaml:1: model: is a section");
     has_fault("model:\n  dim: [8]\n", "t.yaml:2: model.dim: must be one value, found a list");
     has_fault("model:\n  dim: {a: 8}\n",
