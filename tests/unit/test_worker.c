@@ -311,3 +311,36 @@ Test(worker, an_idle_partition_fires_its_timers_by_the_wall_clock) {
     engine_close(e);
     buf_free(&out.decisions);
 }
+
+/* The first version had no epoch between the times and what campaigns spent. */
+Test(worker, a_lanes_record_of_the_first_version_is_read) {
+    struct script s = script_make(500);
+    struct seen out = {0};
+    struct changelog log = {0};
+    struct engine *e = engine_open(&out);
+    play(e, &s, 0, s.n, 100);
+    e->lane->epoch = 77;
+    cr_assert_eq(lane_changes(e->lane, changelog_add, &log), 0);
+    int64_t stream_ms = e->lane->stream_ms;
+    engine_close(e);
+    e = engine_open(&out);
+    for (size_t i = 0; i < log.n; i++) {
+        struct buf *v = &log.r[i].value;
+        if (log.r[i].key.n == 1) {
+            cr_assert_eq(lane_restore(e->lane, "l", 1, v->p, v->n), 0);
+            cr_assert_eq(e->lane->epoch, 77);
+            v->p[0] = 1;
+            memmove(v->p + 17, v->p + 25, v->n - 25);
+            cr_assert_eq(lane_restore(e->lane, "l", 1, v->p, v->n - 8), 0);
+            cr_assert_eq(lane_restored(e->lane), 0);
+            cr_assert_eq(e->lane->epoch, 0);
+            cr_assert_eq(e->lane->stream_ms, stream_ms);
+        }
+        buf_free(&log.r[i].key);
+        buf_free(v);
+    }
+    engine_close(e);
+    free(log.r);
+    buf_free(&out.decisions);
+    script_free(&s);
+}
