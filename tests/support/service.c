@@ -1,5 +1,6 @@
 #include "tests/support/service.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -104,10 +105,33 @@ void service_close(struct service *s) {
     rd_kafka_destroy(s->probe);
     for (size_t i = 0; i < s->n_options; i++)
         free(s->option[i]);
+    free(s->clock);
     temp_dir_remove(&s->dir);
 }
 
 /* ---- running it ---- */
+
+void service_clock(struct service *s) {
+    if (!s->clock)
+        s->clock = temp_dir_file(&s->dir, "clock");
+    service_clock_shift(s, 0);
+}
+
+/* Into the file, not to a new one: processes have it mapped. */
+void service_clock_shift(struct service *s, int64_t ms) {
+    int fd = open(s->clock, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0 || pwrite(fd, &ms, sizeof ms, 0) != sizeof ms)
+        test_die("%s: %s", s->clock, strerror(errno));
+    close(fd);
+}
+
+/* "NAME=VALUE" of the environment that sets a process's clock. */
+static void clock_environment(struct service *s, char *ret[2]) {
+    const char *root = getenv("BECKON_BUILD_ROOT");
+    if (asprintf(&ret[0], "LD_PRELOAD=%s/tests/libtestclock.so", root) < 0 ||
+        asprintf(&ret[1], "BECKON_TEST_CLOCK=%s", s->clock) < 0)
+        test_die("out of memory");
+}
 
 static char *log_file(struct service *s, const char *instance) {
     char name[64];
@@ -116,9 +140,17 @@ static char *log_file(struct service *s, const char *instance) {
 }
 
 pid_t service_run(struct service *s, const char *instance, const char *extra) {
-    char *argv[ARRAY_LEN(s->option) + 5] = {(char *)beckon_path(), "run"};
-    size_t n = 2;
+    char *argv[ARRAY_LEN(s->option) + 8], *environment[2] = {NULL};
+    size_t n = 0;
     autofree(free) char *name = NULL, *more = NULL;
+    if (s->clock) {
+        clock_environment(s, environment);
+        argv[n++] = "env";
+        argv[n++] = environment[0];
+        argv[n++] = environment[1];
+    }
+    argv[n++] = (char *)beckon_path();
+    argv[n++] = "run";
     if (asprintf(&name, "--app.instance=%s", instance) < 0 ||
         asprintf(&more, "--%s", extra ? extra : "") < 0)
         test_die("out of memory");
@@ -136,6 +168,8 @@ pid_t service_run(struct service *s, const char *instance, const char *extra) {
     pid_t pid = process_start(argv, log);
     for (size_t i = 0; i < s->n_options; i++)
         free(made[i]);
+    free(environment[0]);
+    free(environment[1]);
     return pid;
 }
 
@@ -373,6 +407,18 @@ const char *sents_differ(const struct sents *a, const struct sents *b) {
         return out;
     }
     return NULL;
+}
+
+void sents_tally(const struct sents *a, const struct sents *b, size_t *ret_only_a,
+                 size_t *ret_only_b) {
+    *ret_only_a = *ret_only_b = 0;
+    for (size_t i = 0, k = 0; i < a->n || k < b->n;) {
+        int c = i == a->n ? 1 : k == b->n ? -1 : by_all(&a->v[i], &b->v[k]);
+        *ret_only_a += c < 0;
+        *ret_only_b += c > 0;
+        i += c <= 0;
+        k += c >= 0;
+    }
 }
 
 /* ---- Redis ---- */

@@ -13,6 +13,7 @@ struct service {
     struct redis_server *redis;
     redisContext *eye; /* a connection to it; NULL while it is away */
     struct temp_dir dir;
+    char *clock; /* file of service_clock; NULL: the processes see the real one */
     int partitions;
     char app[TOPIC_NAME];
     char clickstream[TOPIC_NAME], items[TOPIC_NAME], control[TOPIC_NAME];
@@ -36,6 +37,10 @@ void service_option(struct service *s, const char *fmt, ...) __attribute__((form
 
 /* `beckon run` as a child; its log is service_log's. `extra`: one more option, or NULL. */
 pid_t service_run(struct service *s, const char *instance, const char *extra);
+/* Lets processes started from now on have a wall clock that is `ms` ahead of the real one, at once
+ * and while they run; service_clock alone: 0. */
+void service_clock(struct service *s);
+void service_clock_shift(struct service *s, int64_t ms);
 char *service_log(struct service *s, const char *instance); /* the caller's to free */
 /* How often a text stands in that log. */
 size_t service_said(struct service *s, const char *instance, const char *text);
@@ -84,6 +89,9 @@ size_t sents_count(const struct sents *l, const char *user, const char *campaign
 size_t sents_repeated(const struct sents *l); /* records whose id the one before them has */
 /* NULL if both hold the same, else a description of the first difference (static). */
 const char *sents_differ(const struct sents *a, const struct sents *b);
+/* How many records only one of them has. */
+void sents_tally(const struct sents *a, const struct sents *b, size_t *ret_only_a,
+                 size_t *ret_only_b);
 
 /* ---- Redis ---- */
 /* "item item …", best first, of a user's list; "" if there is none. The caller's to free. */

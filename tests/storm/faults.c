@@ -1,0 +1,192 @@
+#include <signal.h>
+
+#include "tests/storm/storm.h"
+
+static int any(struct storm *st) {
+    return (int)storm_draw(st, STORM_PROCESSES);
+}
+
+/* Every other time the next one comes before this one is over. */
+static void recover_or_not(struct storm *st, int64_t since) {
+    if (storm_draw(st, 4) == 0)
+        storm_recover(st, since);
+    else
+        storm_wait(st, 300 + storm_draw(st, 1200));
+}
+
+static void strike_kill(struct storm *st) {
+    int i = any(st);
+    int64_t since = test_clock_ms();
+    storm_end(st, i, SIGKILL);
+    storm_start(st, i);
+    recover_or_not(st, since);
+}
+
+static void strike_kill_both(struct storm *st) {
+    int64_t since = test_clock_ms();
+    for (int i = 0; i < STORM_PROCESSES; i++)
+        storm_end(st, i, SIGKILL);
+    for (int i = 0; i < STORM_PROCESSES; i++)
+        storm_start(st, i);
+    recover_or_not(st, since);
+}
+
+static void strike_drain(struct storm *st) {
+    int i = any(st);
+    int64_t since = test_clock_ms();
+    storm_end(st, i, SIGTERM);
+    storm_start(st, i);
+    recover_or_not(st, since);
+}
+
+static void hang(struct storm *st, int64_t ms) {
+    int i = any(st);
+    kill(st->pid[i], SIGSTOP);
+    storm_wait(st, ms);
+    int64_t since = test_clock_ms();
+    kill(st->pid[i], SIGCONT);
+    storm_recover(st, since);
+    storm_wait(st, 1000);
+}
+
+/* Its partitions are another's when it wakes up. */
+static void strike_hang(struct storm *st) {
+    hang(st, 8000 + storm_draw(st, 3000));
+}
+
+/* Its partitions are still its own, its transaction, if there was one, is not. */
+static void strike_hang_in_transaction(struct storm *st) {
+    hang(st, 4000 + storm_draw(st, 4000));
+}
+
+static void strike_clock(struct storm *st) {
+    static const int64_t step[] = {3600000, -3600000, 12 * 3600000ll, -12 * 3600000ll, 1000,
+                                   -1000,   0};
+    int64_t since = test_clock_ms();
+    service_clock_shift(&st->s, step[storm_draw(st, ARRAY_LEN(step))]);
+    storm_recover(st, since);
+    storm_wait(st, 1000);
+}
+
+static void strike_burst(struct storm *st) {
+    unsigned usual = atomic_load(&st->feeder.rate);
+    atomic_store(&st->feeder.rate, 100 * usual);
+    storm_wait(st, 500);
+    atomic_store(&st->feeder.rate, usual);
+    storm_recover(st, test_clock_ms());
+    storm_wait(st, 3000);
+}
+
+/* What is odd is in the stream; now and then somebody dies over it. */
+static void strike_shape(struct storm *st) {
+    storm_wait(st, 5000);
+    strike_kill(st);
+}
+
+static void strike_mix(struct storm *st);
+
+const struct fault storm_faults[] = {
+    {"kill",
+     "`kill -9` of one of two processes at a random moment, started again at once",
+     12,
+     strike_kill,
+     {NULL},
+     {0}},
+    {"kill-both", "`kill -9` of both processes at once", 1, strike_kill_both, {NULL}, {0}},
+    {"drain", "`SIGTERM`, started again when it has left", 1, strike_drain, {NULL}, {0}},
+    {"hang",
+     "`SIGSTOP` for longer than `session.timeout.ms` and `max.poll.interval.ms`",
+     1,
+     strike_hang,
+     {"kafka.max.poll.interval.ms=6000"},
+     {0}},
+    {"hang-in-transaction",
+     "`SIGSTOP` for longer than `transaction.timeout.ms`",
+     1,
+     strike_hang_in_transaction,
+     {"kafka.session.timeout.ms=45000", "kafka.transaction.timeout.ms=2000"},
+     {0}},
+    {"broker-restart",
+     "a broker is stopped and started, each in turn",
+     1,
+     strike_broker_restart,
+     {NULL},
+     {0}},
+    {"broker-down",
+     "`kill -9` of one of three brokers, away for seconds",
+     1,
+     strike_broker_down,
+     {NULL},
+     {0}},
+    {"all-brokers",
+     "`kill -9` of all three brokers, away for seconds",
+     1,
+     strike_all_brokers,
+     {NULL},
+     {0}},
+    {"group-coordinator",
+     "the broker that coordinates the group is stopped",
+     1,
+     strike_group_coordinator,
+     {NULL},
+     {0}},
+    {"transaction-coordinator",
+     "the broker that coordinates a transaction is stopped",
+     1,
+     strike_transaction_coordinator,
+     {NULL},
+     {0}},
+    {"redis-restart", "`kill -9` of Redis, comes back empty", 1, strike_redis_restart, {NULL}, {0}},
+    {"redis-flush", "`FLUSHALL`", 1, strike_redis_flush, {NULL}, {0}},
+    {"redis-full",
+     "`maxmemory` below what is stored: every write is refused",
+     1,
+     strike_redis_full,
+     {NULL},
+     {0}},
+    {"redis-hang",
+     "`SIGSTOP` of Redis for longer than `redis.timeout`",
+     1,
+     strike_redis_hang,
+     {NULL},
+     {0}},
+    {"redis-slow", "Redis answers 300 ms late", 1, strike_redis_slow, {NULL}, {0}},
+    {"redis-read-only", "Redis becomes a replica of nobody", 1, strike_redis_readonly, {NULL}, {0}},
+    {"redis-cut",
+     "all connections to Redis are cut, twenty times",
+     1,
+     strike_redis_cut,
+     {NULL},
+     {0}},
+    {"clock",
+     "the processes' wall clock steps by up to twelve hours, either way",
+     1,
+     strike_clock,
+     {NULL},
+     {0}},
+    {"burst", "for half a second, 100 times as many events", 1, strike_burst, {NULL}, {0}},
+    {"silent-partition",
+     "a partition gets no events; `kill -9`",
+     1,
+     strike_shape,
+     {NULL},
+     {.silent_partition = true}},
+    {"hot-user",
+     "half of all events are one user's; `kill -9`",
+     1,
+     strike_shape,
+     {NULL},
+     {.hot_user_percent = 50}},
+    {"hot-item",
+     "half of all events are about one item; `kill -9`",
+     1,
+     strike_shape,
+     {NULL},
+     {.hot_item_percent = 50}},
+    {"mix", "all of the above by chance", 3, strike_mix, {NULL}, {.hot_user_percent = 10}},
+};
+const size_t storm_n_faults = ARRAY_LEN(storm_faults);
+
+static void strike_mix(struct storm *st) {
+    storm_faults[storm_draw(st, ARRAY_LEN(storm_faults) - 1)].strike(st);
+}

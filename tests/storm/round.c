@@ -1,0 +1,168 @@
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "tests/storm/storm.h"
+#include "tests/support/feed.h"
+
+enum { RECOVERY_MAX_MS = 180000, DRAIN_MS = 300000, TICK_MS = 10 };
+
+static const char *const names[STORM_PROCESSES] = {"a", "b"};
+
+unsigned storm_draw(struct storm *st, unsigned below) {
+    st->random = st->random * 6364136223846793005u + 1442695040888963407u;
+    return (unsigned)(st->random >> 33) % below;
+}
+
+void storm_say(const struct storm *st, const char *fmt, ...) {
+    va_list ap;
+    va_start(ap, fmt);
+    time_t now = time(NULL);
+    struct tm tm;
+    char at[16];
+    strftime(at, sizeof at, "%H:%M:%S", localtime_r(&now, &tm));
+    fprintf(stderr, "%s %s: ", at, st->fault->name);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
+}
+
+/* ---- processes ---- */
+
+void storm_start(struct storm *st, int i) {
+    st->pid[i] = service_run(&st->s, names[i], NULL);
+}
+
+/* The end of what it said, without what librdkafka did. */
+static void show_log(struct storm *st, int i) {
+    enum { LINES = 12 };
+    autofree(free) char *log = service_log(&st->s, names[i]);
+    const char *line[LINES] = {NULL};
+    size_t n = 0;
+    for (char *p = log, *next; *p; p = next) {
+        next = p + strcspn(p, "\n");
+        if (*next)
+            *next++ = '\0';
+        if (!strstr(p, " librdkafka "))
+            line[n++ % LINES] = p;
+    }
+    for (size_t k = n > LINES ? n - LINES : 0; k < n; k++)
+        fprintf(stderr, "    %s: %s\n", names[i], line[k % LINES]);
+}
+
+void storm_end(struct storm *st, int i, int sig) {
+    if (!st->pid[i])
+        return;
+    int code = process_end(st->pid[i], sig, 120000);
+    st->pid[i] = 0;
+    if (code == 128 + SIGKILL ? sig == SIGKILL : code == 0)
+        return;
+    storm_say(st, "process %s ended with %d", names[i], code);
+    show_log(st, i);
+    st->row->ended++;
+}
+
+static void watch(struct storm *st) {
+    for (int i = 0; i < STORM_PROCESSES; i++) {
+        char path[64];
+        long pages = 0;
+        snprintf(path, sizeof path, "/proc/%d/statm", (int)st->pid[i]);
+        FILE *f = st->pid[i] ? fopen(path, "re") : NULL;
+        if (f) {
+            if (fscanf(f, "%*s %ld", &pages) == 1)
+                st->row->rss_bytes = MAX(st->row->rss_bytes, pages * sysconf(_SC_PAGESIZE));
+            fclose(f);
+        }
+        if (st->pid[i] && !process_running(st->pid[i])) {
+            storm_end(st, i, 0);
+            storm_start(st, i);
+        }
+    }
+}
+
+void storm_wait(struct storm *st, int64_t ms) {
+    for (int64_t end = test_clock_ms() + ms; test_clock_ms() < end;) {
+        nanosleep(&(struct timespec){.tv_nsec = TICK_MS * 1000000}, NULL);
+        watch(st);
+    }
+}
+
+/* ---- recovery ---- */
+
+static bool ends(struct storm *st, int64_t ret[STORM_PARTITIONS]) {
+    for (int p = 0; p < STORM_PARTITIONS; p++) {
+        int64_t low;
+        if (rd_kafka_query_watermark_offsets(st->s.probe, st->s.clickstream, p, &low, &ret[p],
+                                             5000))
+            return false;
+    }
+    return true;
+}
+
+static bool committed(struct storm *st, const int64_t to[STORM_PARTITIONS]) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(STORM_PARTITIONS);
+    for (int p = 0; p < STORM_PARTITIONS; p++)
+        rd_kafka_topic_partition_list_add(list, st->s.clickstream, p);
+    bool all = !rd_kafka_committed(st->s.probe, list, 5000);
+    for (int p = 0; p < STORM_PARTITIONS && all; p++)
+        all = to[p] == 0 || list->elems[p].offset >= to[p];
+    rd_kafka_topic_partition_list_destroy(list);
+    return all;
+}
+
+void storm_recover(struct storm *st, int64_t since_ms) {
+    int64_t to[STORM_PARTITIONS], until = since_ms + RECOVERY_MAX_MS;
+    while (!ends(st, to) && test_clock_ms() < until)
+        storm_wait(st, TICK_MS);
+    while (!committed(st, to) && test_clock_ms() < until)
+        storm_wait(st, TICK_MS);
+    int64_t took = test_clock_ms() - since_ms;
+    if (took >= RECOVERY_MAX_MS) {
+        storm_say(st, "does not recover");
+        for (int i = 0; i < STORM_PROCESSES; i++)
+            show_log(st, i);
+    }
+    if (st->row->n_recoveries < RECOVERIES_MAX)
+        st->row->recovery_ms[st->row->n_recoveries++] = took;
+}
+
+/* ---- a round ---- */
+
+bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct row *row) {
+    st->fault = fault;
+    st->row = row;
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service *s = &st->s;
+    service_open(s, k, STORM_PARTITIONS, feed_campaigns);
+    service_clock(s);
+    service_option(s, "kafka.session.timeout.ms=6000");
+    service_option(s, "kafka.heartbeat.interval.ms=500");
+    service_option(s, "redis.profile_interval=0ms");
+    service_option(s, "model.flood_per_minute=0");
+    service_option(s, "stream.commit_interval=100ms");
+    for (size_t i = 0; i < ARRAY_LEN(fault->option) && fault->option[i]; i++)
+        service_option(s, "%s", fault->option[i]);
+    feeder_start(&st->feeder, s, fault->shape, st->random);
+    for (int i = 0; i < STORM_PROCESSES; i++)
+        storm_start(st, i);
+    storm_wait(st, 3000);
+    struct row warm = *row;
+    storm_recover(st, test_clock_ms());
+    row->n_recoveries = warm.n_recoveries; /* that was the start */
+    for (int64_t end = test_clock_ms() + ms; test_clock_ms() < end; row->times++)
+        fault->strike(st);
+    for (int i = 0; i < STORM_PROCESSES; i++)
+        if (!st->pid[i])
+            storm_start(st, i);
+    feeder_stop(&st->feeder);
+    storm_recover(st, test_clock_ms());
+    row->n_recoveries -= row->n_recoveries > warm.n_recoveries;
+    service_drain(s, DRAIN_MS);
+    for (int i = 0; i < STORM_PROCESSES; i++)
+        storm_end(st, i, SIGTERM);
+    bool good = storm_check(st);
+    service_close(s);
+    return good;
+}
