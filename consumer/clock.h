@@ -4,5 +4,9 @@
 #include <stdint.h>
 
 int64_t clock_wall_ms(void);
+/* The wall clock as it was when first asked for, moved on by the time that passed since, suspension
+ * included: spans measured by it are right although somebody sets the clock meanwhile. Any thread.
+ */
+int64_t clock_steady_ms(void);
 int64_t clock_mono_us(void);
 int64_t clock_cpu_us(void); /* processor time of this thread */

@@ -117,12 +117,12 @@ static void wait_for_registry(struct stream *s) {
 }
 
 static void process(struct stream *s) {
-    int64_t wall = clock_wall_ms(), start = clock_mono_us(), polled = s->polled_us;
-    size_t n = 0, done = decode(s, wall, &n);
+    int64_t start = clock_mono_us(), polled = s->polled_us;
+    size_t n = 0, done = decode(s, clock_wall_ms(), &n);
     bool unread = done < s->n_msgs;
     if (s->c->hooks.batch)
         s->c->hooks.batch(s->c->hooks.ctx, s->worker, s->inputs, n);
-    if (n && worker_step(s->worker, s->inputs, n, wall) < 0) {
+    if (n && worker_step(s->worker, s->inputs, n, clock_steady_ms()) < 0) {
         log_error("out-of-memory", "worker=%u while=\"processing events\"", s->c->index);
         stop_with(s, STREAM_FAILED);
     }
@@ -173,10 +173,10 @@ static void measure(struct stream *s) {
 
 /* Timers of quiet lanes, price drops, a wiped cache, lag. */
 static void upkeep(struct stream *s) {
-    int64_t wall = clock_wall_ms();
-    if (wall - s->upkeep_ms < UPKEEP_MS && wall >= s->upkeep_ms)
+    int64_t now = clock_steady_ms();
+    if (now - s->upkeep_ms < UPKEEP_MS)
         return;
-    s->upkeep_ms = wall;
+    s->upkeep_ms = now;
     int r = 0;
     if (rd_kafka_fatal_error(s->consumer, NULL, 0))
         stream_on_fatal(s);
@@ -187,23 +187,23 @@ static void upkeep(struct stream *s) {
             continue;
         users += (int64_t)shard_users(slot->lane->users);
         if (slot->lane->stream_ms != INT64_MIN)
-            delay = MAX(delay, wall - slot->lane->stream_ms);
+            delay = MAX(delay, clock_wall_ms() - slot->lane->stream_ms);
         int64_t low, high;
         if (!rd_kafka_get_watermark_offsets(s->consumer, s->cfg->topics_clickstream,
                                             slot->partition, &low, &high) &&
             high >= 0 && slot->next_offset >= 0 && !slot->at_end)
             lag += MAX(0, high - slot->next_offset);
         /* Polled events that wait (for the registry, for Redis) come before any timer. */
-        if (slot->at_end && !s->n_msgs && wall - slot->lane->last_wall_ms >= s->cfg->stream_idle)
-            r = worker_idle(s->worker, slot->lane, wall);
+        if (slot->at_end && !s->n_msgs && now - slot->lane->last_wall_ms >= s->cfg->stream_idle)
+            r = worker_idle(s->worker, slot->lane, now);
         if (r == 0)
-            r = worker_price_drops(s->worker, slot->lane, wall);
+            r = worker_price_drops(s->worker, slot->lane, now);
     }
     metric_set(&s->metrics->lag, lag);
     metric_set(&s->metrics->users, users);
     metric_set(&s->metrics->stream_delay_ms, delay);
-    if (wall - s->measured_ms >= MEASURE_MS) {
-        s->measured_ms = wall;
+    if (now - s->measured_ms >= MEASURE_MS) {
+        s->measured_ms = now;
         measure(s);
     }
     if (cache_wiped(s->cache)) {
@@ -226,12 +226,12 @@ static void rewrite_some(struct stream *s, size_t users) {
         if (!slot->ready || !slot->rewriting)
             continue;
         slot->rewriting =
-            worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_wall_ms());
+            worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_steady_ms());
         return;
     }
     if (s->rewriting_similar)
         s->rewriting_similar = worker_rewrite_similar(s->worker, &s->similar_cursor,
-                                                      users / USERS_PER_SIMILAR, clock_wall_ms());
+                                                      users / USERS_PER_SIMILAR, clock_steady_ms());
 }
 
 static bool commit_due(const struct stream *s) {

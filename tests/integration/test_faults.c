@@ -70,6 +70,28 @@ static bool ends_answered(void *arg) {
     return n == LAST_USERS;
 }
 
+/* This cluster shows what was aborted and keeps no offsets of transactions, so that much
+ * is done twice; but an answer to a survey depends on nothing else. */
+static void expect_same_answers(struct service *s) {
+    struct service even;
+    struct sents all, expected;
+    service_open_twin(&even, s, feed_campaigns);
+    service_start(&even);
+    service_drain(&even, 60000);
+    cr_assert_eq(service_stop(&even), STREAM_STOPPED);
+    service_sents(s, s->triggers, &all);
+    service_sents(&even, even.triggers, &expected);
+    sents_only(&all, "sorry");
+    sents_only(&expected, "sorry");
+    sents_unique(&all);
+    cr_assert_gt(all.n, LAST_USERS);
+    const char *differ = sents_differ(&all, &expected);
+    cr_assert_null(differ, "%s", differ);
+    sents_free(&all);
+    sents_free(&expected);
+    service_close(&even);
+}
+
 /* Refusals after which the transaction cannot go on: it is aborted, the worker goes back
  * to what is committed and takes the events again. And some that only ask for patience. */
 Test(faults, refused_transactions_are_done_again, .timeout = 150) {
@@ -107,25 +129,7 @@ Test(faults, refused_transactions_are_done_again, .timeout = 150) {
     feed_end(&f);
     cr_assert(wait_until(ends_answered, &s, 60000), "the stream stands still");
     cr_assert_eq(service_stop(&s), STREAM_STOPPED);
-    /* This cluster shows what was aborted and keeps no offsets of transactions, so that much
-     * is done twice; but an answer to a survey depends on nothing else. */
-    struct service even;
-    struct sents all, expected;
-    service_open_twin(&even, &s, feed_campaigns);
-    service_start(&even);
-    service_drain(&even, 60000);
-    cr_assert_eq(service_stop(&even), STREAM_STOPPED);
-    service_sents(&s, s.triggers, &all);
-    service_sents(&even, even.triggers, &expected);
-    sents_only(&all, "sorry");
-    sents_only(&expected, "sorry");
-    sents_unique(&all);
-    cr_assert_gt(all.n, LAST_USERS);
-    const char *differ = sents_differ(&all, &expected);
-    cr_assert_null(differ, "%s", differ);
-    sents_free(&all);
-    sents_free(&expected);
-    service_close(&even);
+    expect_same_answers(&s);
     service_close(&s);
 }
 
@@ -307,5 +311,60 @@ Test(faults, stopping_without_a_broker_ends, .timeout = 120) {
     service_stop(&s);
     cr_log_info("took %lld ms", (long long)(test_clock_ms() - from));
     cr_assert_lt(test_clock_ms() - from, 45000);
+    service_close(&s);
+}
+
+struct carts {
+    struct service *s;
+    const char *campaign;
+    size_t n;
+};
+
+static bool carts_sent(void *arg) {
+    struct carts *c = arg;
+    struct sents all;
+    service_sents(c->s, c->s->triggers, &all);
+    size_t n = sents_count(&all, NULL, c->campaign);
+    sents_free(&all);
+    return n >= c->n;
+}
+
+static void click_and_await(struct service *s, const char *user, size_t carts, double events) {
+    service_click(s, (struct click){user, user, "i1", "add-to-cart", service_now_ms() - 5000, 0});
+    struct carts c = {s, "quick", carts};
+    service_drain(s, 30000);
+    cr_assert_eq(service_field(s, "beckon:user:{late}", "events"), events);
+    cr_assert(wait_until(carts_sent, &c, 20000), "the timer of %s did not fire", user);
+}
+
+/* Timers of quiet partitions and the age of profiles go by the time that passes, not by what
+ * the clock shows. */
+Test(faults, a_clock_that_steps_fires_no_timer_early_or_late, .timeout = 90) {
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service s;
+    service_open(&s, k, 1,
+                 "defaults: {channel: push, valid_for: 1d}\n"
+                 "campaigns:\n"
+                 "  - {id: quick, trigger: {cart_abandoned: {after: 1s}},\n"
+                 "     offer: {kind: message, message: cart}}\n"
+                 "  - {id: slow, trigger: {cart_abandoned: {after: 30m}},\n"
+                 "     offer: {kind: message, message: cart}}\n");
+    service_option(&s, "stream.idle=100ms");
+    service_option(&s, "redis.profile_interval=0ms");
+    service_clock(&s);
+    pid_t pid = service_run(&s, "a", NULL);
+    service_await(&s, "a", "partition-ready", 1);
+    static const int64_t minutes[] = {0, 120, -50, 60};
+    for (size_t i = 0; i < ARRAY_LEN(minutes); i++) {
+        char user[16];
+        snprintf(user, sizeof user, "u%zu", i);
+        service_clock_shift(&s, minutes[i] * 60000);
+        service_click(&s,
+                      (struct click){user + 1, "late", "i1", "view", service_now_ms() - 5000, 0});
+        click_and_await(&s, user, i + 1, (double)i + 1);
+    }
+    service_end(&s, pid, "a");
+    struct carts slow = {&s, "slow", 1};
+    cr_assert(!carts_sent(&slow), "fired early");
     service_close(&s);
 }
