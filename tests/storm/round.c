@@ -133,6 +133,7 @@ void storm_recover(struct storm *st, int64_t since_ms) {
 bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct row *row) {
     st->fault = fault;
     st->row = row;
+    storm_say(st, "for %lld s", (long long)ms / 1000);
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service *s = &st->s;
     service_open(s, k, STORM_PARTITIONS, feed_campaigns);

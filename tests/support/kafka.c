@@ -155,7 +155,12 @@ void kafka_put_with(struct kafka *k, const char *topic, int32_t partition, struc
 }
 
 void kafka_flush(struct kafka *k) {
-    rd_kafka_resp_err_t e = rd_kafka_flush(k->producer, KAFKA_TIMEOUT_MS);
+    rd_kafka_resp_err_t e;
+    int left;
+    do { /* as long as it gets on */
+        left = rd_kafka_outq_len(k->producer);
+        e = rd_kafka_flush(k->producer, KAFKA_TIMEOUT_MS);
+    } while (e == RD_KAFKA_RESP_ERR__TIMED_OUT && rd_kafka_outq_len(k->producer) < left);
     if (!e)
         e = k->delivery_error;
     if (e)
