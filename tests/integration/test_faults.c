@@ -5,7 +5,18 @@
 #include "tests/support/feed.h"
 
 /* API keys of the Kafka protocol. */
-enum { PRODUCE = 0, ADD_PARTITIONS = 24, ADD_OFFSETS = 25, END_TXN = 26, TXN_OFFSETS = 28 };
+enum {
+    PRODUCE = 0,
+    FETCH = 1,
+    OFFSET_FETCH = 9,
+    FIND_COORDINATOR = 10,
+    HEARTBEAT = 12,
+    INIT_PRODUCER_ID = 22,
+    ADD_PARTITIONS = 24,
+    ADD_OFFSETS = 25,
+    END_TXN = 26,
+    TXN_OFFSETS = 28
+};
 
 static uint64_t counter(struct service *s, const _Atomic uint64_t *(*of)(const struct metrics *m)) {
     struct metrics m;
@@ -126,6 +137,53 @@ Test(faults, refused_transactions_are_done_again, .timeout = 150) {
         cr_assert(engine_running(s.engine), "%s ended it", fault[i].name);
     }
     cr_assert_geq(counter(&s, aborts_of), 4);
+    feed_end(&f);
+    cr_assert(wait_until(ends_answered, &s, 60000), "the stream stands still");
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    expect_same_answers(&s);
+    service_close(&s);
+}
+
+/* Each request is refused once for a passing reason, some at the start, some in full run. */
+Test(faults, refusals_of_any_request_are_waited_out, .timeout = 150) {
+    static const struct {
+        int api;
+        rd_kafka_resp_err_t err;
+        bool at_start;
+    } fault[] = {
+        {INIT_PRODUCER_ID, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, true},
+        {OFFSET_FETCH, RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT, true},
+        {FETCH, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, false},
+        {PRODUCE, RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS, false},
+        {PRODUCE, RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT, false},
+        {HEARTBEAT, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, false},
+        {HEARTBEAT, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, false},
+        {FIND_COORDINATOR, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, false},
+        {ADD_PARTITIONS, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, false},
+        {ADD_OFFSETS, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, false},
+        {TXN_OFFSETS, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, false},
+        {END_TXN, RD_KAFKA_RESP_ERR_NOT_COORDINATOR, false},
+    };
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    service_option(&s, "stream.guarantee=exactly-once");
+    service_option(&s, "kafka.heartbeat.interval.ms=200");
+    service_option(&s, "kafka.coordinator.query.interval.ms=500");
+    service_option(&s, "kafka.fetch.error.backoff.ms=50");
+    feed_start(&f, &s);
+    for (size_t i = 0; i < ARRAY_LEN(fault); i++)
+        if (fault[i].at_start)
+            rd_kafka_mock_push_request_errors(kafka_mock(k), fault[i].api, 1, fault[i].err);
+    service_start(&s);
+    feed_until_grown(&f, commits_of, 2);
+    for (size_t i = 0; i < ARRAY_LEN(fault); i++) {
+        if (!fault[i].at_start)
+            rd_kafka_mock_push_request_errors(kafka_mock(k), fault[i].api, 1, fault[i].err);
+        feed_until_grown(&f, commits_of, 3);
+        cr_assert(engine_running(s.engine), "request %d ended it", fault[i].api);
+    }
     feed_end(&f);
     cr_assert(wait_until(ends_answered, &s, 60000), "the stream stands still");
     cr_assert_eq(service_stop(&s), STREAM_STOPPED);
