@@ -296,6 +296,7 @@ static void read_up_to(struct kafka *k, const char *topic, bool committed, bool 
             test_die("%s: its end does not come", topic);
         if (!m)
             continue;
+        end = test_clock_ms() + KAFKA_TIMEOUT_MS; /* as long as it gets on */
         rd_kafka_topic_partition_t *p =
             rd_kafka_topic_partition_list_find(list, topic, m->partition);
         if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF && p && p->offset >= 0 &&
