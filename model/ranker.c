@@ -213,9 +213,25 @@ static void step(struct ranker *r, struct ranking *k) {
     k->gathered = 0;
 }
 
+uint32_t ranker_thin(const float *share, uint32_t n, uint32_t target, struct rng *rng,
+                     uint32_t *ret_row, float *ret_slope) {
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        float g = share[i] - (i == target);
+        if (i != target && g < GRADIENT_LEAST) {
+            if (rng_unit(rng) * GRADIENT_LEAST > g)
+                continue;
+            g = GRADIENT_LEAST;
+        }
+        ret_row[kept] = i;
+        ret_slope[kept++] = g;
+    }
+    return kept;
+}
+
 void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s, uint32_t target,
                   struct rng *rng) {
-    uint32_t n = shortlist_n(s), chosen = 0;
+    uint32_t n = shortlist_n(s);
     float most = -INFINITY, sum = 0;
     for (uint32_t i = 0; i < n; i++)
         most = MAX(most, k->score[i]);
@@ -224,16 +240,13 @@ void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s
     float loss = logf(sum) - (k->score[target] - most);
     if (!isfinite(loss))
         return;
-    for (uint32_t i = 0; i < n; i++) {
-        float g = k->part[i] / sum - (i == target);
-        if (i != target && g < GRADIENT_LEAST) {
-            if (rng_unit(rng) * GRADIENT_LEAST > g)
-                continue;
-            g = GRADIENT_LEAST;
-        }
-        memcpy(k->chosen + (size_t)chosen * SHORTLIST_COLUMNS_MAX,
-               k->x + (size_t)i * SHORTLIST_COLUMNS_MAX, shortlist_columns() * sizeof(float));
-        k->slope[chosen++] = g / BATCH;
+    for (uint32_t i = 0; i < n; i++)
+        k->part[i] /= sum;
+    uint32_t row[SHORTLIST_MAX], chosen = ranker_thin(k->part, n, target, rng, row, k->slope);
+    for (uint32_t i = 0; i < chosen; i++) {
+        memcpy(k->chosen + (size_t)i * SHORTLIST_COLUMNS_MAX,
+               k->x + (size_t)row[i] * SHORTLIST_COLUMNS_MAX, shortlist_columns() * sizeof(float));
+        k->slope[i] /= BATCH;
     }
     float again[SHORTLIST_MAX];
     forward(r, k, chosen, k->chosen, again);

@@ -25,6 +25,12 @@ const float *ranker_score(const struct ranker *r, struct ranking *k, const struc
 /* The user took candidate `target`; call after ranker_score with the same shortlist. */
 void ranker_learn(struct ranker *r, struct ranking *k, const struct shortlist *s, uint32_t target,
                   struct rng *rng);
+/* The cross-entropy's derivative by each candidate's score, share - (candidate is target), with
+ * most of the small ones left out and the others of them raised, so that the mean of every one is
+ * as it was. share: softmax of the scores, float[n]; ret_row, ret_slope: [n]. Returns how many
+ * there are. */
+uint32_t ranker_thin(const float *share, uint32_t n, uint32_t target, struct rng *rng,
+                     uint32_t *ret_row, float *ret_slope);
 /* Whether the next case should be learned from: each one at first, a share of them later, when
  * there are more than enough. */
 bool ranker_wants(const struct ranker *r, struct ranking *k);

@@ -132,3 +132,38 @@ Test(ranker, what_is_not_a_number_teaches_nothing) {
     cr_assert(isfinite(ranker_loss(w.m->ranker)));
     world_free(&w);
 }
+
+/* Means over many draws against the whole gradient: by the scores, and by a linear weight, whose
+ * gradient is a sum over all candidates. */
+Test(ranker, the_negatives_it_leaves_out_do_not_bend_the_gradient) {
+    enum { N = 120, DRAWS = 40000, TARGET = 17 };
+    float share[N], x[N], sum = 0;
+    double mean[N] = {0}, weight = 0, whole = 0, kept = 0, all = 0;
+    struct rng r;
+    rng_seed(&r, 4);
+    for (int i = 0; i < N; i++) {
+        x[i] = (float)rng_normal(&r);
+        sum += share[i] = expf(2 * (float)rng_normal(&r));
+    }
+    for (int i = 0; i < N; i++) {
+        share[i] /= sum;
+        whole += (share[i] - (i == TARGET)) * x[i];
+    }
+    for (int d = 0; d < DRAWS; d++) {
+        float slope[N];
+        uint32_t row[N], n = ranker_thin(share, N, TARGET, &r, row, slope);
+        kept += n;
+        for (uint32_t i = 0; i < n; i++) {
+            mean[row[i]] += (double)slope[i] / DRAWS;
+            weight += (double)slope[i] * x[row[i]] / DRAWS;
+            all += (double)slope[i] / DRAWS;
+        }
+    }
+    cr_assert(kept / DRAWS < N / 2, "%g of %d are kept", kept / DRAWS, N);
+    for (int i = 0; i < N; i++) {
+        double g = share[i] - (i == TARGET), error = 5 * sqrt(0.01 * fabs(g) / DRAWS) + 1e-6;
+        cr_assert_float_eq(mean[i], g, error, "candidate %d: %g, not %g", i, mean[i], g);
+    }
+    cr_assert_float_eq(weight, whole, 0.002);
+    cr_assert_float_eq(all, 0, 0.002);
+}
