@@ -565,6 +565,50 @@ Test(model, what_is_frozen_only_takes_events_into_histories) {
     model_free(m);
 }
 
+enum { RECORDS = 1024 };
+
+/* Durable records of all that changed since they were last asked for; returns how many. */
+static size_t records(struct model *m, uint32_t row[RECORDS], struct buf out[RECORDS]) {
+    uint32_t cursor = 0, next;
+    size_t n = 0;
+    while ((next = model_dirty_next(m, &cursor)) != ROW_NONE) {
+        struct buf key = {0};
+        cr_assert(n < RECORDS);
+        row[n] = next;
+        out[n] = (struct buf){0};
+        cr_assert_eq(model_item_encode(m, next, &key, &out[n++]), 0);
+        buf_free(&key);
+    }
+    return n;
+}
+
+Test(model, a_frozen_learner_changes_no_record_of_what_was_learned) {
+    struct shop s = shop_run(1, 2000);
+    static uint32_t row[RECORDS], more[RECORDS];
+    static struct buf before[RECORDS], after[RECORDS];
+    struct list list;
+    size_t n = records(s.m, row, before);
+    cr_assert(n > GOODS);
+    learner_freeze(s.l, true);
+    for (int i = 0; i < 500; i++) {
+        struct user *u = s.u[i % PEOPLE];
+        struct event e = event_of(u, "x", EV_VIEW, u->prof.last_ms + 1000);
+        model_rank(s.l, &u, 1, false, &list);
+        cr_assert_eq(model_learn(s.l, NULL, u, &e, (uint32_t)i * 7 % GOODS), LEARN_OK);
+    }
+    cr_assert_eq(records(s.m, more, after), 0);
+    for (size_t i = 0; i < n; i++) {
+        struct buf key = {0}, now = {0};
+        cr_assert_eq(model_item_encode(s.m, row[i], &key, &now), 0);
+        cr_assert_eq(now.n, before[i].n);
+        cr_assert_eq(memcmp(now.p, before[i].p, now.n), 0, "record of row %u", row[i]);
+        buf_free(&key);
+        buf_free(&now);
+        buf_free(&before[i]);
+    }
+    shop_free(&s);
+}
+
 Test(model, learning_again_moves_embeddings_and_counts_nothing) {
     struct model_config c = small();
     c.rank = false; /* else it is any stored session's items that move */
