@@ -107,7 +107,59 @@ static void bench(uint32_t items, uint32_t dim, uint32_t n_dense) {
     model_free(m);
 }
 
+/* Events each ranked for and then learned, by all parts: sessions of about six events that go from
+ * item to item near by, as shops' do. Also the share of lists that had the event's item. */
+static void bench_sessions(uint32_t items) {
+    enum { EVENTS = 50000, LENGTH = 6, NEAR = 8 };
+    struct model_config c;
+    model_config_default(&c);
+    c.max_items = items;
+    c.flood_per_minute = 0;
+    struct model *m = NULL;
+    struct learner *l = NULL;
+    if (model_new(&c, &m) < 0 || learner_new(m, 0, &l) < 0)
+        abort();
+    struct rng r;
+    rng_seed(&r, 1);
+    for (uint32_t i = 0; i < items; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "item%u", i);
+        model_item_admit(m, str_of(id), 1);
+    }
+    struct user *u = NULL;
+    static struct list list;
+    uint32_t at = 0, hits = 0;
+    double took = now_s();
+    for (int i = 0; i < EVENTS; i++) {
+        if (i % LENGTH == 0) {
+            char id[16];
+            if (u)
+                person_free(u);
+            snprintf(id, sizeof id, "s%d", i);
+            u = person_new(m, id);
+            at = skewed(&r, items);
+        }
+        at = (at + rng_below(&r, NEAR)) % items;
+        struct event e = event_of(u, "x", EV_VIEW, 1000000 + i * 100);
+        model_rank(l, &u, 1, false, &list);
+        for (uint32_t k = 0; k < list.n; k++)
+            hits += list.e[k].item == at;
+        model_learn(l, NULL, u, &e, at);
+        if (i % 4096 == 0)
+            model_maintain(m, e.time_ms);
+    }
+    took = now_s() - took;
+    printf("items %6u: %6.0f events/s, each ranked for and learned; %4.1f %% were listed\n", items,
+           EVENTS / took, 100.0 * hits / EVENTS);
+    fflush(stdout);
+    person_free(u);
+    learner_free(l);
+    model_free(m);
+}
+
 int main(void) {
+    bench_sessions(10000);
+    bench_sessions(40000);
     printf("gemm: %s\n", openblas_get_corename());
     bench(10000, 64, 0);
     bench(30000, 64, 0);
