@@ -54,6 +54,7 @@ static struct decision *record(const struct policy_context *c, int64_t now_ms,
     d->new_price = cand->new_price;
     d->code[0] = 0;
     d->cause_hash = cand->cause_hash;
+    d->exposed = c->set->n_experiments && exposure_told(c, cand->campaign);
     d->user = c->user;
     shard_count(c->shard, cand->campaign, reason);
     return d;
@@ -127,6 +128,7 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
     if (follow_up(c, now_ms, cand) < 0)
         return PR_COUNT;
     x->clock_ms = MAX(x->clock_ms, now_ms);
+    fairness_sent(c, cand->campaign);
     struct decision *d = record(c, now_ms, cand, PR_SENT, propensity, out);
     if (!d)
         return PR_COUNT;
@@ -183,7 +185,8 @@ static void take_campaign_out(struct candidate *cand, size_t *n, uint16_t campai
  * owned by the caller, NULL if the policy has none. False: memory is out. */
 static bool ask(const struct policy_context *c, int64_t now_ms, const struct group *g,
                 const struct candidate *cand, size_t n, struct choice *ret, float **ret_x) {
-    bool acts = g->spec.mode == MODE_ONLINE;
+    bool acts = g->spec.mode == MODE_ONLINE &&
+                !(c->set->n_experiments && experiment_rules_choose(c, group_of(c->set, cand)));
     struct arms arms = {.n = n, .cand = cand};
     *ret_x = NULL;
     *ret = (struct choice){-1, 1};
@@ -296,6 +299,10 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
         if (already_sent(c->user, &cand[i]))
             continue;
         enum policy_reason r = guard(c, now_ms, &cand[i]);
+        if (r == PR_COUNT) {
+            out->failed = true;
+            return;
+        }
         if (e && c->set->c[cand[i].campaign].spec.trigger.kind == TRIGGER_VIEWED) {
             struct user_ext *x = ext_get(c->user);
             if (!x || ext_mark_set(x, cand[i].campaign, e->time_ms) < 0) {

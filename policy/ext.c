@@ -53,12 +53,15 @@ void policy_user_free(void *ext) {
         free(x->pending[i].x);
     free(x->pending);
     free(x->denials);
+    free(x->exposures);
+    free(x->traits);
     free(x);
 }
 void ext_drop_if_empty(struct user *u) {
     const struct user_ext *x = u->ext;
     if (x && !x->n_timers && !x->n_sends && !x->n_marks && !x->n_views && !x->n_pending &&
-        !x->n_denials && !x->minor && x->lapse_ms == TIME_UNSET) {
+        !x->n_denials && !x->n_exposures && !x->n_traits && !x->minor &&
+        x->lapse_ms == TIME_UNSET) {
         policy_user_free(u->ext);
         u->ext = NULL;
     }
@@ -75,7 +78,9 @@ size_t policy_user_bytes(const struct user *u) {
                     capacity(x->n_marks) * sizeof *x->marks +
                     capacity(x->n_views) * sizeof *x->views +
                     capacity(x->n_pending) * sizeof *x->pending +
-                    capacity(x->n_denials) * sizeof *x->denials + features;
+                    capacity(x->n_denials) * sizeof *x->denials +
+                    capacity(x->n_exposures) * sizeof *x->exposures +
+                    capacity(x->n_traits) * sizeof *x->traits + features;
 }
 
 void ext_timer_remove(struct user_ext *x, size_t i) {

@@ -8,6 +8,9 @@
 /* Version 1 had no windows and no denials; it is still read. */
 enum { EXT_VERSION = 2, EXT_VERSION_FIRST = 1, NO_EXT = 0 };
 
+/* Beside the version: a block of exposures and traits follows. */
+enum { EXT_MORE = 0x40, MORE_VERSION = 1 };
+
 DEFINE_CLEANUP(struct user_ext, policy_user_free)
 
 static void encode_timer(const struct policy_set *set, const struct model *m, const struct timer *t,
@@ -66,6 +69,60 @@ static void encode_answers(const struct policy_set *set, const struct user_ext *
     }
 }
 
+static int encode_more(const struct user_ext *x, struct buf *out) {
+    size_t at = block_begin(out, MORE_VERSION);
+    wire_put_varint(out, x->n_exposures);
+    for (size_t i = 0; i < x->n_exposures; i++) {
+        const struct exposure *e = &x->exposures[i];
+        wire_put_u64(out, e->experiment);
+        wire_put_signed(out, e->time_ms);
+        wire_put_signed(out, e->until_ms);
+        wire_put_f64(out, e->before);
+        wire_put_f64(out, e->paid);
+        wire_put_f64(out, e->margin);
+        wire_put_f32(out, e->survey);
+        wire_put_u8(out, e->arm);
+        wire_put_u8(out, (uint8_t)(e->bought | e->open << 1));
+    }
+    wire_put_varint(out, x->n_traits);
+    for (size_t i = 0; i < x->n_traits; i++) {
+        wire_put_u32(out, x->traits[i].attribute);
+        wire_put_u32(out, x->traits[i].value);
+    }
+    return block_end(out, at);
+}
+
+static int restore_more(const void *p, size_t n, struct user_ext *x, size_t *ret_n) {
+    struct wire w;
+    int r = block_open(p, n, MORE_VERSION, &w, ret_n);
+    for (uint64_t k = r ? 0 : wire_get_varint(&w); k && r == 0 && !w.bad; k--) {
+        r = ext_grow((void **)&x->exposures, x->n_exposures, sizeof *x->exposures);
+        if (r < 0)
+            break;
+        struct exposure *e = &x->exposures[x->n_exposures++];
+        *e = (struct exposure){.experiment = wire_get_u64(&w)};
+        e->time_ms = wire_get_signed(&w);
+        e->until_ms = wire_get_signed(&w);
+        e->before = wire_get_f64(&w);
+        e->paid = wire_get_f64(&w);
+        e->margin = wire_get_f64(&w);
+        e->survey = wire_get_f32(&w);
+        e->arm = wire_get_u8(&w);
+        uint8_t flags = wire_get_u8(&w);
+        e->bought = flags & 1;
+        e->open = flags >> 1 & 1;
+    }
+    for (uint64_t k = r ? 0 : wire_get_varint(&w); k && r == 0 && !w.bad; k--) {
+        r = ext_grow((void **)&x->traits, x->n_traits, sizeof *x->traits);
+        if (r < 0)
+            break;
+        struct trait *t = &x->traits[x->n_traits++];
+        t->attribute = wire_get_u32(&w);
+        t->value = wire_get_u32(&w);
+    }
+    return r ? r : w.bad || w.p != w.end ? -EBADMSG : 0;
+}
+
 int policy_user_encode(const struct policy_set *set, const struct user *u, const struct model *m,
                        struct buf *out) {
     const struct user_ext *x = u->ext;
@@ -73,7 +130,8 @@ int policy_user_encode(const struct policy_set *set, const struct user *u, const
         wire_put_u8(out, NO_EXT);
         return out->failed ? -ENOMEM : 0;
     }
-    size_t at = block_begin(out, EXT_VERSION);
+    bool more = x->n_exposures || x->n_traits;
+    size_t at = block_begin(out, (uint8_t)(EXT_VERSION | (more ? EXT_MORE : 0)));
     wire_put_signed(out, x->clock_ms);
     wire_put_signed(out, x->lapse_ms);
     wire_put_varint(out, x->n_timers);
@@ -99,7 +157,8 @@ int policy_user_encode(const struct policy_set *set, const struct user *u, const
         wire_put_u32(out, x->views[i].category);
     }
     encode_answers(set, x, out);
-    return block_end(out, at);
+    int r = block_end(out, at);
+    return r == 0 && more ? encode_more(x, out) : r;
 }
 
 static int campaign_by_hash(const struct policy_set *set, uint64_t hash) {
@@ -252,18 +311,22 @@ static int restore(const struct policy_set *set, struct user *u, struct model *m
     size_t used = 1;
     if (n == 0)
         return -EBADMSG;
-    uint8_t version = *(const uint8_t *)p;
-    if (version != NO_EXT) {
+    uint8_t tag = *(const uint8_t *)p, version = tag & (uint8_t)~EXT_MORE;
+    if (tag != NO_EXT) {
         struct wire w;
         int r = version < EXT_VERSION_FIRST || version > EXT_VERSION
                     ? -EBADMSG
-                    : block_open(p, n, version, &w, &used);
+                    : block_open(p, n, tag, &w, &used);
         if (r < 0)
             return r;
         x = ext_get(&probe);
         if (!x)
             return -ENOMEM;
         r = restore_payload(set, m, admit, u->prof.last_ms, version, &w, x);
+        size_t more = 0;
+        if (r == 0 && tag & EXT_MORE)
+            r = restore_more((const uint8_t *)p + used, n - used, x, &more);
+        used += more;
         if (r < 0)
             return r;
     }

@@ -118,6 +118,11 @@ int feedback_on_event(const struct policy_context *c, const struct event *e, uin
             return r;
     }
     struct user_ext *x = c->user->ext;
+    if (x && x->n_exposures &&
+        (e->type == EV_PURCHASE || e->type == EV_RETURN || e->type == EV_SURVEY)) {
+        double share, amount = amount_of(c, e, item_row, &share);
+        exposure_on_event(c, e, amount, share);
+    }
     if (!x || !x->n_pending)
         return 0;
     uint64_t id[2];
@@ -233,6 +238,11 @@ static struct outcome weigh(const struct policy_context *c, const struct pending
     return o;
 }
 
+double feedback_cost(const struct policy_context *c, const struct pending *p) {
+    struct outcome o = weigh(c, p, p->until_ms);
+    return o.margin - p->margin - o.discount - o.contact_cost;
+}
+
 static void close_window(const struct policy_context *c, size_t i, int64_t now_ms,
                          struct decisions *out) {
     struct user_ext *x = c->user->ext;
@@ -246,6 +256,7 @@ static void close_window(const struct policy_context *c, size_t i, int64_t now_m
         out->o = o;
         out->cap_o = cap;
     }
+    exposure_on_outcome(x, &x->pending[i], feedback_cost(c, &x->pending[i]));
     out->o[out->n_o] = weigh(c, &x->pending[i], now_ms);
     out->o[out->n_o++].x = TAKE(x->pending[i].x);
     ext_pending_remove(x, i);

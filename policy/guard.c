@@ -138,19 +138,24 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
         return PR_NO_CONSENT;
     if (protected_item(c, cand->item) || protected_user(c->user))
         return PR_SENSITIVE;
+    if (evidence_holdouts(c->shard, cand->campaign) < 0)
+        return PR_COUNT;
     if (set->holdout && hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
         return PR_HOLDOUT;
     if (k->spec.holdout && hash_str(c->user->id, k->holdout_seed) % 10000 < k->spec.holdout)
         return PR_CAMPAIGN_HOLDOUT;
-    enum policy_reason r = guard_caps(c, k, now_ms);
+    enum policy_reason r = set->n_experiments ? guard_experiments(c, now_ms, cand) : PR_SENT;
+    if (r == PR_SENT)
+        r = guard_caps(c, k, now_ms);
     if (r != PR_SENT)
         return r;
     if (!k->spec.transactional && quiet_at(&k->spec.quiet, guard_zone(c), now_ms))
         return k->spec.quiet.drop ? PR_QUIET : PR_POSTPONED;
     if (!shard_budget_left(c->shard, cand->campaign, now_ms))
         return PR_BUDGET;
-    return k->spec.budget > set->approval.budget && !approved(c, cand->campaign) ? PR_APPROVAL
-                                                                                 : PR_SENT;
+    if (k->spec.budget > set->approval.budget && !approved(c, cand->campaign))
+        return PR_APPROVAL;
+    return guard_fairness(c, cand->campaign);
 }
 
 bool guard_full_price(const struct policy_context *c, uint32_t item) {
@@ -162,6 +167,8 @@ enum policy_reason guard_offer(const struct policy_context *c, const struct cand
     const struct offer_spec *o = &c->set->c[cand->campaign].spec.offer[cand->offer];
     if (o->discount && full_price)
         return PR_SENSITIVE;
+    if (c->set->n_experiments && !(experiment_offers(c, cand->campaign) >> cand->offer & 1))
+        return PR_EXPERIMENT;
     if (o->percent > c->set->approval.percent && !approved(c, cand->campaign))
         return PR_APPROVAL;
     return o->pool && !shard_code_left(c->shard, o->pool - 1) ? PR_NO_CODE : PR_SENT;

@@ -1,6 +1,7 @@
 /* What policy's files share: the compiled set, a shard's books, a user's state. */
 #pragma once
 
+#include "policy/evidence.h"
 #include "policy/learned.h"
 #include "policy/spec.h"
 
@@ -21,7 +22,23 @@ struct campaign {
     int follows;            /* index of the campaign that its trigger names; -1: none */
     uint64_t holdout_seed, fingerprint;
     bool has_budget;
+    uint64_t holdout_key, holdout_print; /* of its hold-out: which, and what must not change */
+    uint64_t fairness_key;               /* of its bound */
 };
+
+/* An experiment, compiled: which of a campaign's offers an arm makes, a bit each. */
+struct experiment {
+    struct experiment_arms spec;         /* spec.arm is owned */
+    uint64_t hash, print;                /* of its name; of what must not change */
+    bool *about;                         /* per campaign, owned */
+    uint16_t *offers;                    /* [arm][campaign], owned */
+    uint32_t rules[EXPERIMENT_ARMS_MAX]; /* groups in which the rules choose, a bit each */
+};
+struct policy_set;
+/* Campaigns and groups are there already; *text: where the set keeps texts. */
+int experiments_compile(struct policy_set *s, const struct policy_spec *spec, char **text);
+struct str text_keep(char **to, struct str s);
+void experiment_free(struct experiment *e);
 
 struct group {
     struct group_spec spec;
@@ -64,6 +81,11 @@ struct policy_set {
     const struct tz_rules *tz;
     uint64_t trigger_seed, holdout_seed;
     uint32_t holdout;
+    uint64_t holdout_key, holdout_print;
+    uint64_t arm_seed;
+    size_t n_experiments;
+    struct experiment *experiment;
+    struct evidence_list *evidence; /* of all shards; changes */
     bool consent_granted;
     /* who may answer what; lapsed by days, the others in file order */
     struct index_list by_type[EV_MAX], welcome, price_drop, lapsed, follows;
@@ -71,6 +93,7 @@ struct policy_set {
     bool views_all;       /* to one of them, views of every category do */
     uint16_t *index_memory;
     char *text_memory;
+    bool has_fairness;           /* some campaign has a bound */
     struct protect_spec protect; /* categories unused: */
     uint32_t protected_hash[PROTECTED_MAX];
     struct approval_spec approval;
@@ -84,6 +107,8 @@ struct policy_set {
 /* ---- daily budgets ----------------------------------------------------------
  * A cell is what all shards of the process sent of one campaign on one day. Shards
  * find a cell once a day under the ledger's lock and then compare-and-swap on it. */
+struct user_ext;
+struct pending;
 struct cell;
 int ledger_new(struct ledger **ret);
 void ledger_free(struct ledger *l);
@@ -109,6 +134,43 @@ enum policy_reason shard_budget_reserve(struct policy_shard *s, size_t campaign,
 bool shard_code_left(const struct policy_shard *s, size_t pool);
 struct str shard_code_take(struct policy_shard *s, size_t pool); /* while one is left */
 void shard_count(struct policy_shard *s, size_t campaign, enum policy_reason r);
+
+/* ---- evidence: policy/evidence.h ------------------------------------------------ */
+struct evidence;
+int evidence_list_new(struct evidence_list **ret);
+void evidence_list_free(struct evidence_list *l);
+int evidence_new(const struct policy_set *set, struct evidence **ret);
+void evidence_free(struct evidence *e);
+int evidence_encode(const struct evidence *e, struct buf *out);
+/* Replaces what it holds; NULL: empties it. -EBADMSG, -ENOMEM or -EKEYREJECTED: nothing changed. */
+int evidence_restore(struct evidence *e, const void *p, size_t n);
+const char *evidence_conflict(const struct evidence *e);
+struct evidence *shard_evidence(struct policy_shard *s); /* to be changed: it is dirty then */
+/* Notes that hold-outs decide from now on. -ENOMEM. */
+int evidence_holdouts(struct policy_shard *s, uint16_t campaign);
+/* PR_SENT, PR_EXPERIMENT or PR_COUNT (out of memory). Exposes the user. */
+enum policy_reason guard_experiments(const struct policy_context *c, int64_t now_ms,
+                                     const struct candidate *cand);
+/* Offers that the user's arms leave a campaign, a bit each. */
+uint32_t experiment_offers(const struct policy_context *c, uint16_t campaign);
+/* Whether the rules choose in this group, by the user's arms. */
+bool experiment_rules_choose(const struct policy_context *c, size_t group);
+/* Whether a decision about the campaign is the first after an exposure; says so once. */
+bool exposure_told(const struct policy_context *c, uint16_t campaign);
+/* Purchases, returns and scores to the exposures whose window is open. */
+void exposure_on_event(const struct policy_context *c, const struct event *e, double amount,
+                       double margin);
+/* What discounts and contacts cost, of a message whose window closes. */
+void exposure_on_outcome(struct user_ext *x, const struct pending *p, double more);
+int64_t exposure_due(const struct user_ext *x);
+void exposure_close_due(const struct policy_context *c, int64_t now_ms);
+/* What an open message will cost by what is known. */
+double feedback_cost(const struct policy_context *c, const struct pending *p);
+/* PR_SENT or PR_FAIRNESS, and counts the candidate. PR_COUNT: out of memory. */
+enum policy_reason guard_fairness(const struct policy_context *c, uint16_t campaign);
+void fairness_sent(const struct policy_context *c, uint16_t campaign);
+/* Remembers the attributes that bounds go by. -ENOMEM. */
+int fairness_note(const struct policy_context *c, const struct event *e);
 
 /* ---- a user's state ---------------------------------------------------------- */
 /* Follow: a message of the campaign that this one follows is due for its answer; cause_hash is
@@ -168,6 +230,21 @@ struct denial {
     uint32_t channel;
 };
 
+/* His part in an experiment, kept after its window closed. */
+struct exposure {
+    uint64_t experiment; /* hash of its name */
+    int64_t time_ms, until_ms;
+    double before;       /* spent by then */
+    double paid, margin; /* since; less what came back, discounts and contacts */
+    float survey;        /* NAN: none */
+    uint8_t arm;
+    bool bought, open, fresh; /* fresh: no decision told of it; not durable */
+};
+
+struct trait { /* a value of an attribute, both hashes */
+    uint32_t attribute, value;
+};
+
 /* Arrays hold room for the next power of two of their n, and none when n is 0. */
 struct user_ext {
     int64_t clock_ms; /* newest decision or fired timer */
@@ -180,6 +257,9 @@ struct user_ext {
     struct viewed *views;    /* oldest first; only what `viewed` campaigns may count */
     struct pending *pending; /* oldest first, at most PENDING_MAX */
     struct denial *denials;  /* each channel once, at most DENIALS_MAX */
+    uint16_t n_exposures, n_traits;
+    struct exposure *exposures; /* each experiment once */
+    struct trait *traits;       /* each attribute once */
 };
 
 /* Sends kept beyond what caps need, so that a repeat of their event is known. */

@@ -14,9 +14,9 @@
  *
  * Guards, in this order; the first that refuses is the reason:
  *   audience → bot → kill switch → paused → expired → consent → sensitive (minors, items)
- *   → hold-out → the campaign's hold-out → caps (user, channel, campaign and re-entry)
- *   → quiet hours → budget → approval
- *   → for each of its offers: sensitive (discounts) → approval → codes left
+ *   → hold-out → the campaign's hold-out → the arm of an experiment
+ *   → caps (user, channel, campaign and re-entry) → quiet hours → budget → approval → fairness
+ *   → for each of its offers: sensitive (discounts) → the arm → approval → codes left
  * then the policy of the campaign's group (struct policy_kind) chooses one among those left.
  * Audience misses are only counted (there are too many to log). Transactional campaigns skip caps
  * and quiet hours, and their sends use up nobody's cap; all other guards hold for them. A postponed
@@ -58,7 +58,9 @@ enum { POLICY_PAIRS_MAX = 1024 /* of campaign and offer */, CODE_MAX = 64 };
     X(KILLED, "kill-switch", "everything is stopped by people")                                    \
     X(CAMPAIGN_HOLDOUT, "holdout-campaign", "the user is in the campaign's hold-out")              \
     X(APPROVAL, "not-approved", "waits for people to approve it")                                  \
-    X(NO_CODE, "no-code", "the pool of coupon codes is used up")
+    X(NO_CODE, "no-code", "the pool of coupon codes is used up")                                   \
+    X(EXPERIMENT, "experiment", "the user's arm of an experiment does not get it")                 \
+    X(FAIRNESS, "fairness", "people like the user get it too often, or it is stopped for that")
 
 enum policy_reason {
 #define X(sym, name, help) PR_##sym,
@@ -105,6 +107,7 @@ struct decision {
     char code[CODE_MAX];         /* coupon code that goes with it; empty: none */
     uint64_t cause_hash; /* hash_str(id of the event that set it off, 0); for price drops and
                           * lapses, of the timer's identity */
+    bool exposed;        /* the first decision after an exposure to an experiment */
     struct user *user;
 };
 
@@ -186,8 +189,10 @@ int policy_user_restore_shared(const struct policy_set *set, struct user *u, con
                                const void *p, size_t n, size_t *ret_n);
 bool policy_shard_dirty(const struct policy_shard *s); /* spent something since last encoded */
 int policy_shard_encode(struct policy_shard *s, struct buf *out); /* clears dirty */
-/* Replaces what the shard holds; the process-wide budget totals follow. */
+/* Replaces what the shard holds; the process-wide budget totals follow. -EKEYREJECTED: a hold-out
+ * or an experiment that is in use is another in the set (policy_shard_conflict names it). */
 int policy_shard_restore(struct policy_shard *s, const void *p, size_t n);
+const char *policy_shard_conflict(const struct policy_shard *s); /* empty: none */
 
 /* ---- the set -------------------------------------------------------------- */
 size_t policy_campaigns(const struct policy_set *s);

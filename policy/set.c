@@ -40,6 +40,10 @@ void policy_set_free(struct policy_set *s) {
             condition_free(&s->c[i].audience[j]);
         free(s->c[i].audience);
     }
+    for (size_t i = 0; i < s->n_experiments; i++)
+        experiment_free(&s->experiment[i]);
+    free(s->experiment);
+    evidence_list_free(s->evidence);
     for (size_t i = 0; i < s->n_groups; i++)
         learned_free(s->group[i].learned);
     for (size_t i = 0; i < s->n_pools; i++)
@@ -100,7 +104,7 @@ static bool spec_valid(const struct campaign_spec *c, size_t n_pools) {
            (c->reentry != REENTRY_AFTER || c->reentry_ms > 0);
 }
 
-static struct str keep(char **to, struct str s) {
+struct str text_keep(char **to, struct str s) {
     struct str kept = {*to, s.n};
     if (s.n)
         memcpy(*to, s.p, s.n);
@@ -116,7 +120,7 @@ static int channel_index(struct policy_set *s, struct str name, char **text) {
     if (s->n_channels == POLICY_CHANNELS_MAX)
         return -E2BIG;
     struct channel *ch = &s->channel[s->n_channels];
-    *ch = (struct channel){.name = keep(text, name), .hash = (uint32_t)hash_str(name, 0)};
+    *ch = (struct channel){.name = text_keep(text, name), .hash = (uint32_t)hash_str(name, 0)};
     return (int)s->n_channels++;
 }
 
@@ -137,7 +141,7 @@ static int compile_groups(struct policy_set *s, const struct policy_spec *spec, 
         if (group_find(s, spec->group[i].name) >= 0)
             return -EEXIST;
         *g = (struct group){.spec = spec->group[i], .kind = &policy_rules};
-        g->spec.name = keep(text, spec->group[i].name);
+        g->spec.name = text_keep(text, spec->group[i].name);
         s->n_groups++;
         if (g->spec.method == METHOD_RANDOM)
             g->kind = &policy_random;
@@ -165,7 +169,8 @@ static size_t text_bytes(const struct policy_spec *spec) {
     size_t bytes = 1;
     for (size_t i = 0; i < spec->n; i++) {
         const struct campaign_spec *c = &spec->campaign[i];
-        bytes += c->id.n + c->channel.n + c->trigger.category.n + c->trigger.campaign.n + 4;
+        bytes += c->id.n + c->channel.n + c->trigger.category.n + c->trigger.campaign.n +
+                 c->fairness.attribute.n + 5;
         for (size_t o = 0; o < c->n_offers && o < OFFERS_MAX; o++)
             bytes += c->offer[o].name.n + c->offer[o].json.n + c->offer[o].code.n +
                      c->offer[o].category.n + 4;
@@ -174,6 +179,12 @@ static size_t text_bytes(const struct policy_spec *spec) {
         bytes += spec->channel_caps[i].channel.n + 1;
     for (size_t i = 0; i < spec->n_groups; i++)
         bytes += spec->group[i].name.n + 1;
+    for (size_t i = 0; i < spec->n_experiments; i++) {
+        const struct experiment_arms *e = &spec->experiment[i];
+        bytes += e->name.n + e->spec.id.n + e->spec.layer.n + 3;
+        for (size_t a = 0; a < e->spec.n_arms; a++)
+            bytes += e->arm[a].name.n + 1;
+    }
     return bytes;
 }
 
@@ -210,20 +221,31 @@ static int compile_campaign(struct policy_set *s, const struct campaign_spec *sp
         return ch;
     k->fingerprint = fingerprint(spec);
     k->holdout_seed = s->holdout_seed ^ k->hash;
+    if (spec->holdout_name.n)
+        k->holdout_seed = hash_str(spec->holdout_name, k->holdout_seed);
+    k->holdout_key = hash_str(spec->holdout_name, k->hash + 1);
+    k->holdout_print = hash_bytes(&spec->holdout, sizeof spec->holdout, k->holdout_seed);
+    const double bounds[] = {spec->fairness.low, spec->fairness.high, spec->fairness.least,
+                             spec->fairness.pause};
+    k->fairness_key =
+        hash_str(spec->fairness.attribute, hash_bytes(bounds, sizeof bounds, k->hash));
+    s->has_fairness |= spec->fairness.attribute.n > 0;
     k->channel = (uint16_t)ch;
     k->channel_hash = s->channel[ch].hash;
-    k->spec.id = keep(text, spec->id);
+    k->spec.id = text_keep(text, spec->id);
     for (size_t i = 0; i < spec->n_offers; i++) {
         struct offer_spec *o = &k->spec.offer[i];
-        o->name = keep(text, o->name);
-        o->json = keep(text, o->json);
-        o->code = keep(text, o->code);
-        o->category = keep(text, o->category);
+        o->name = text_keep(text, o->name);
+        o->json = text_keep(text, o->json);
+        o->code = text_keep(text, o->code);
+        o->category = text_keep(text, o->category);
     }
     k->spec.group = s->group[group].spec.name;
     k->spec.channel = s->channel[ch].name;
-    k->spec.trigger.category = keep(text, spec->trigger.category);
-    k->spec.trigger.campaign = keep(text, spec->trigger.campaign);
+    k->spec.fairness.attribute = text_keep(text, spec->fairness.attribute);
+    k->spec.holdout_name = (struct str){0};
+    k->spec.trigger.category = text_keep(text, spec->trigger.category);
+    k->spec.trigger.campaign = text_keep(text, spec->trigger.campaign);
     k->follows = -1;
     k->spec.audience = NULL;
     k->start_ms =
@@ -326,12 +348,14 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
         return -E2BIG;
     if (!caps_valid(&spec->user_caps) || spec->holdout > 10000 ||
         spec->n_channel_caps > POLICY_CHANNELS_MAX || spec->n_groups > GROUPS_MAX ||
-        spec->n_pools > POOLS_MAX || spec->protect.n_categories > PROTECTED_MAX)
+        spec->n_experiments > EXPERIMENTS_MAX || spec->n_pools > POOLS_MAX ||
+        spec->protect.n_categories > PROTECTED_MAX)
         return -EINVAL;
     s->tz = spec->tz;
     s->trigger_seed = hash_str(spec->salt, 1);
     s->holdout_seed = hash_str(spec->salt, 2);
     s->holdout = spec->holdout;
+    s->arm_seed = hash_str(spec->salt, 3);
     s->consent_granted = spec->consent_granted;
     s->reward = spec->reward;
     s->protect = spec->protect;
@@ -341,7 +365,12 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
         s->protected_hash[i] = (uint32_t)hash_str(spec->protect.category[i], 0);
     s->user_caps = spec->user_caps;
     s->user_keep_ms = caps_keep_ms(&spec->user_caps);
+    s->experiment = calloc(spec->n_experiments + 1, sizeof *s->experiment);
+    if (!s->experiment)
+        return -ENOMEM;
     int r = ledger_new(&s->ledger);
+    if (r == 0)
+        r = evidence_list_new(&s->evidence);
     if (r < 0)
         return r;
     char *text = s->text_memory = malloc(text_bytes(spec));
@@ -367,7 +396,13 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
         s->channel[ch].caps = spec->channel_caps[i].caps;
         s->channel[ch].keep_ms = caps_keep_ms(&s->channel[ch].caps);
     }
-    r = resolve_follows(s);
+    if (spec->holdout_name.n) /* those of campaigns, above, do not go by it */
+        s->holdout_seed = hash_str(spec->holdout_name, s->holdout_seed);
+    s->holdout_key = hash_str(spec->holdout_name, 6);
+    s->holdout_print = hash_bytes(&s->holdout, sizeof s->holdout, s->holdout_seed);
+    r = experiments_compile(s, spec, &text);
+    if (r == 0)
+        r = resolve_follows(s);
     if (r == 0)
         r = build_indexes(s);
     if (r < 0)

@@ -2,13 +2,13 @@
 #include <math.h>
 
 #include "model/block.h"
-#include "policy/internal.h"
+#include "policy/evidence_internal.h"
 
 /* Days of spending kept per campaign; older days are closed: nothing more goes out. */
 enum { DAYS_KEPT = 8 };
 
-/* Version 1 had no coupon codes; it is still read. */
-enum { SHARD_VERSION = 2, SHARD_VERSION_FIRST = 1 };
+/* Version 1 had no coupon codes, version 2 no evidence; they are still read. */
+enum { SHARD_VERSION = 3, SHARD_VERSION_CODES = 2, SHARD_VERSION_FIRST = 1 };
 
 struct spend {
     struct cell *cell; /* NULL: free slot */
@@ -24,6 +24,7 @@ struct policy_shard {
     uint32_t codes[POOLS_MAX]; /* given so far; UINT32_MAX: none may be given any more */
     bool begun, dirty;
     struct policy_counts counts;
+    struct evidence *evidence;
 };
 
 int policy_shard_new(const struct policy_set *set, struct policy_shard **ret) {
@@ -38,8 +39,10 @@ int policy_shard_new(const struct policy_set *set, struct policy_shard **ret) {
         return -ENOMEM;
     for (size_t i = 0; i < set->n; i++)
         s->since_ms[i] = TIME_UNSET;
-    *ret = TAKE(s);
-    return 0;
+    int r = evidence_new(set, &s->evidence);
+    if (r == 0)
+        *ret = TAKE(s);
+    return r;
 }
 
 /* Takes this shard's part off the totals. */
@@ -55,8 +58,22 @@ void policy_shard_free(struct policy_shard *s) {
     if (!s)
         return;
     release(s->set, s->spend);
+    evidence_free(s->evidence);
     free(s->since_ms);
     free(s);
+}
+
+struct evidence *shard_evidence_look(struct policy_shard *s) {
+    return s->evidence;
+}
+
+struct evidence *shard_evidence(struct policy_shard *s) {
+    s->dirty = true;
+    return s->evidence;
+}
+
+const char *policy_shard_conflict(const struct policy_shard *s) {
+    return evidence_conflict(s->evidence);
 }
 
 void policy_shard_place(struct policy_shard *s, uint32_t partition, uint32_t total) {
@@ -198,7 +215,12 @@ int policy_shard_encode(struct policy_shard *s, struct buf *out) {
         wire_put_u64(out, s->set->pool[i].hash);
         wire_put_u32(out, s->codes[i]);
     }
-    int r = block_end(out, at);
+    struct buf notes = {0};
+    int r = evidence_encode(s->evidence, &notes);
+    wire_put_str(out, (struct str){(const char *)notes.p, notes.n});
+    buf_free(&notes);
+    if (r == 0)
+        r = block_end(out, at);
     if (r == 0)
         s->dirty = false;
     return r;
@@ -216,8 +238,8 @@ static uint64_t id_hash(const struct campaign *k) {
     return k->hash;
 }
 
-/* Reads it through once, so that a damaged record changes nothing. */
-static bool well_formed(struct wire w, uint8_t version) {
+/* Reads it through once, so that a damaged record changes nothing. *ret_notes: the evidence. */
+static bool well_formed(struct wire w, uint8_t version, struct str *ret_notes) {
     for (uint64_t n = wire_get_varint(&w); n && !w.bad; n--) {
         wire_get_u64(&w);
         wire_get_u64(&w);
@@ -227,12 +249,18 @@ static bool well_formed(struct wire w, uint8_t version) {
         int64_t day = wire_get_signed(&w);
         w.bad |= wire_get_varint(&w) > UINT32_MAX || day != (int32_t)day;
     }
-    if (version >= SHARD_VERSION) {
+    if (version >= SHARD_VERSION_CODES) {
         wire_get_varint(&w);
         for (uint64_t n = wire_get_varint(&w); n && !w.bad; n--) {
             wire_get_u64(&w);
             wire_get_u32(&w);
         }
+    }
+    if (version >= SHARD_VERSION) {
+        ret_notes->n = wire_get_varint(&w);
+        ret_notes->p = (const char *)w.p;
+        w.bad |= ret_notes->n > (size_t)(w.end - w.p);
+        w.p += w.bad ? 0 : ret_notes->n;
     }
     return !w.bad && w.p == w.end;
 }
@@ -258,13 +286,18 @@ int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
     if (version < SHARD_VERSION_FIRST || version > SHARD_VERSION ||
         block_open(p, n, version, &w, &used) < 0 || used != n)
         return -EBADMSG;
-    int r = 0;
-    if (!well_formed(w, version))
+    struct str notes = {0};
+    if (!well_formed(w, version, &notes))
         return -EBADMSG;
     struct spend(*fresh)[DAYS_KEPT] = calloc(s->set->n + 1, sizeof *fresh),
            (*old)[DAYS_KEPT] = s->spend;
     if (!fresh)
         return -ENOMEM;
+    int r = evidence_restore(s->evidence, notes.p, notes.n);
+    if (r < 0) {
+        free(fresh);
+        return r;
+    }
     s->spend = fresh;
     s->begun = s->dirty = false;
     for (size_t i = 0; i < s->set->n; i++)
@@ -288,7 +321,7 @@ int policy_shard_restore(struct policy_shard *s, const void *p, size_t n) {
             ledger_add(d->cell, spent);
         }
     }
-    if (version >= SHARD_VERSION)
+    if (version >= SHARD_VERSION_CODES)
         restore_codes(s, &w);
     release(s->set, old); /* last, so that nobody sees the totals dip and spends the difference */
     return r;

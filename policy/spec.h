@@ -3,6 +3,7 @@
 #pragma once
 
 #include "policy/condition.h"
+#include "policy/experiment.h"
 #include "policy/zone.h"
 
 enum {
@@ -133,6 +134,35 @@ struct approval_spec {
     uint32_t budget; /* campaigns that may send more a day; UINT32_MAX: none */
 };
 
+/* How often people of one value of an attribute may get a campaign, compared with all others:
+ * policy/evidence.h. */
+struct fairness_spec {
+    struct str attribute;    /* of an event's context; empty: no bound */
+    double low, high, least; /* of the rate ratio; fewer candidates are not judged */
+    bool pause;              /* the campaign stops; else the group that gets too much waits */
+};
+
+/* What is different for an arm; nothing for most controls. */
+enum { EXPERIMENTS_MAX = 32, ARM_WORDS_MAX = 32 };
+struct arm_spec {
+    struct str name;
+    uint32_t share; /* as spec.weight */
+    size_t n_off, n_offers, n_rules;
+    struct str off[ARM_WORDS_MAX]; /* campaigns that are not sent */
+    struct {
+        struct str campaign, offer; /* the only one it makes, by name */
+    } offers[ARM_WORDS_MAX];
+    struct str rules[GROUPS_MAX]; /* groups in which the rules choose */
+};
+struct experiment_arms {
+    struct str name;
+    struct experiment_spec spec; /* spec.id: the salt */
+    struct arm_spec *arm;        /* spec.n_arms; borrowed, the set keeps a copy */
+    int64_t window_ms;           /* what a user does so long after his exposure counts */
+    enum experiment_metric metric;
+    bool stop; /* pause arms that certainly lose */
+};
+
 enum reentry { REENTRY_ALWAYS, REENTRY_AFTER, REENTRY_NEVER };
 
 struct campaign_spec {
@@ -148,9 +178,11 @@ struct campaign_spec {
     const struct str *audience; /* conditions, all of which must hold */
     int64_t valid_ms;
     struct caps caps;
-    uint32_t budget;            /* sends a day; UINT32_MAX: no limit */
-    bool even;                  /* spent evenly over the day */
-    uint32_t holdout;           /* users of 10000 that never get this campaign */
+    uint32_t budget;         /* sends a day; UINT32_MAX: no limit */
+    bool even;               /* spent evenly over the day */
+    uint32_t holdout;        /* users of 10000 that never get this campaign */
+    struct str holdout_name; /* another one is another hold-out, of other users */
+    struct fairness_spec fairness;
     int32_t start_day, end_day; /* inclusive, in the default zone; INT32_MIN, INT32_MAX: open */
     struct quiet_hours quiet;
     enum reentry reentry;
@@ -163,6 +195,9 @@ struct policy_spec {
     const struct tz_rules *tz; /* default zone, borrowed for the set's life; NULL: UTC */
     bool consent_granted;      /* where a user's consent is not known */
     uint32_t holdout;          /* users of 10000 that get nothing */
+    struct str holdout_name;   /* another one is another hold-out, of other users */
+    size_t n_experiments;
+    const struct experiment_arms *experiment;
     struct reward_spec reward;
     struct protect_spec protect;
     struct approval_spec approval;

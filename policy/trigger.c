@@ -22,7 +22,7 @@ int64_t next_due(const struct policy_set *set, const struct policy_shard *s, con
     const struct user_ext *x = u->ext;
     size_t from;
     int64_t due = u->prof.last_ms ? next_lapse(set, s, u, &from) : TIME_NEVER;
-    due = MIN(due, feedback_due(x));
+    due = MIN(due, MIN(feedback_due(x), exposure_due(x)));
     return x && x->n_timers ? MIN(due, x->timers[0].due_ms) : due;
 }
 
@@ -153,7 +153,8 @@ void policy_on_event(const struct policy_context *c, const struct event *e, uint
     struct subject subject = {.c = c, .row = item_row};
     struct recent_item cart;
     size_t n = 0;
-    if (feedback_on_event(c, e, item_row) < 0 || guard_note_age(c, e) < 0)
+    if (feedback_on_event(c, e, item_row) < 0 || guard_note_age(c, e) < 0 ||
+        fairness_note(c, e) < 0)
         out->failed = true;
     if (!set->n) {
         c->user->due_ms = TIME_NEVER;
@@ -291,6 +292,7 @@ void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decis
     for (int64_t due; !out->failed && (due = next_due(set, c->shard, u)) <= now_ms;) {
         struct candidate cand[POLICY_CAMPAIGNS_MAX];
         feedback_close_due(c, due, out);
+        exposure_close_due(c, due);
         size_t n = take_due(c, due, cand, out);
         struct user_ext *x = u->ext;
         if (out->failed || !n)
