@@ -93,6 +93,7 @@ static void read_defaults(struct yaml_walk *w, const yaml_node_t *v, void *file)
         {"window", read_window, false},
         {"contact_cost", read_contact_cost, false},
         {"pacing", read_pacing, false},
+        {"fairness", read_fairness, false},
     };
     walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->defaults);
 }
@@ -110,8 +111,13 @@ static void read_holdout_percent(struct yaml_walk *w, const yaml_node_t *v, void
         ((struct file *)file)->spec.holdout = (uint32_t)(percent * 100 + 0.5);
 }
 
+static void read_global_name(struct yaml_walk *w, const yaml_node_t *v, void *file) {
+    value_label(w, v, "a name", &((struct file *)file)->spec.holdout_name);
+}
+
 static void read_holdout(struct yaml_walk *w, const yaml_node_t *v, void *file) {
-    static const struct walk_key keys[] = {{"percent", read_holdout_percent, true}};
+    static const struct walk_key keys[] = {{"percent", read_holdout_percent, true},
+                                           {"name", read_global_name, false}};
     walk_map(w, v, keys, ARRAY_LEN(keys), file);
 }
 
@@ -165,6 +171,8 @@ static void read_campaign(struct yaml_walk *w, const yaml_node_t *v, struct file
         {"budget", read_budget, false},
         {"pacing", read_pacing, false},
         {"holdout_percent", read_campaign_holdout, false},
+        {"holdout_name", read_holdout_name, false},
+        {"fairness", read_fairness, false},
         {"starts", read_starts, false},
         {"ends", read_ends, false},
         {"quiet_hours", read_quiet, false},
@@ -326,6 +334,8 @@ static void file_free(struct file *f) {
     free(f->draft);
     for (size_t i = 0; i < f->n_segments; i++)
         free(f->segment[i].condition);
+    for (size_t i = 0; i < EXPERIMENTS_MAX; i++)
+        free(f->experiment[i].arm);
     for (size_t i = 0; i < POOLS_MAX; i++) {
         free(f->pool[i].text);
         free(f->pool[i].code);
@@ -347,6 +357,7 @@ static int check(const struct config *cfg, const char *folder, const char *text,
         {"pools", pass_over, false},
         {"segments", pass_over, false},
         {"campaigns", read_campaigns, true},
+        {"experiments", pass_over, false},
     };
     struct file f = {
         .cfg = cfg,
@@ -366,6 +377,11 @@ static int check(const struct config *cfg, const char *folder, const char *text,
         const yaml_node_t *root = yaml_document_get_root_node(&w->doc);
         read_first(w, root, folder, &f);
         walk_map(w, root, keys, ARRAY_LEN(keys), &f);
+        const yaml_node_t *experiments = walk_find(w, root, "experiments");
+        size_t mark = walk_enter(w, "experiments");
+        if (experiments)
+            read_experiments(w, experiments, &f);
+        walk_leave(w, mark);
         check_channels(w, &f);
         check_follows(w, &f);
     } else if (w->loaded) {

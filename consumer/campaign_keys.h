@@ -16,7 +16,7 @@ struct draft {
     const yaml_node_t **condition; /* owned, beside audience */
 };
 
-enum { MONEY_MAX = 1000000, SEGMENTS_MAX = 64 };
+enum { MONEY_MAX = 1000000, SEGMENTS_MAX = 64, FAIR_LEAST = 200 };
 
 static inline struct campaign_spec *draft_spec(void *draft) {
     return &((struct draft *)draft)->spec;
@@ -46,6 +46,7 @@ struct file {
     struct segment segment[SEGMENTS_MAX];
     const yaml_node_t *channel_cap[POLICY_CHANNELS_MAX];
     struct pool_file pool[POOLS_MAX];
+    struct experiment_arms experiment[EXPERIMENTS_MAX]; /* arms owned */
 };
 
 /* campaign_values.c */
@@ -70,9 +71,14 @@ void read_protect(struct yaml_walk *w, const yaml_node_t *v, void *file);
 void read_approval(struct yaml_walk *w, const yaml_node_t *v, void *file);
 void read_budget_slack(struct yaml_walk *w, const yaml_node_t *v, void *file);
 
+/* campaign_experiments.c */
+void read_experiments(struct yaml_walk *w, const yaml_node_t *v, struct file *f); /* after all */
+void read_fairness(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+
 /* campaign_limits.c */
 void read_pacing(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 void read_campaign_holdout(struct yaml_walk *w, const yaml_node_t *v, void *draft);
+void read_holdout_name(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 void read_campaign_caps(struct yaml_walk *w, const yaml_node_t *v, void *draft);
 void read_caps_value(struct yaml_walk *w, const yaml_node_t *v, struct caps *to);
 void read_budget(struct yaml_walk *w, const yaml_node_t *v, void *draft);

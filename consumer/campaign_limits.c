@@ -158,6 +158,10 @@ void read_campaign_holdout(struct yaml_walk *w, const yaml_node_t *v, void *draf
         draft_spec(draft)->holdout = (uint32_t)(percent * 100 + 0.5);
 }
 
+void read_holdout_name(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
+    value_label(w, v, "a name", &draft_spec(draft)->holdout_name);
+}
+
 void read_pacing(struct yaml_walk *w, const yaml_node_t *v, void *draft) {
     const char *text = walk_need_text(w, v, "even or none");
     if (text && strcmp(text, "even") != 0 && strcmp(text, "none") != 0)

@@ -2,6 +2,7 @@
 
 #include "consumer/campaign_file.h"
 #include "consumer/log.h"
+#include "policy/evidence.h"
 
 /* False: it cannot be seen, as while somebody replaces it. */
 static bool look(const struct config *cfg, struct campaign_watch *ret) {
@@ -17,7 +18,7 @@ void campaign_watch_start(struct campaign_watch *w, const struct config *cfg) {
         *w = (struct campaign_watch){.cfg = cfg};
 }
 
-bool campaign_watch_look(struct campaign_watch *w, bool asked) {
+bool campaign_watch_look(struct campaign_watch *w, bool asked, const struct policy_set *running) {
     struct campaign_watch now;
     const char *path = w->cfg->policy_campaigns;
     if (!look(w->cfg, &now)) {
@@ -32,6 +33,12 @@ bool campaign_watch_look(struct campaign_watch *w, bool asked) {
     autofree(policy_set_free) struct policy_set *set = NULL;
     if (campaign_file_load(w->cfg, &set) < 0) {
         log_warning("campaigns-kept", "file=%s reason=\"the new one has faults\"", log_q(path));
+        return false;
+    }
+    char changed[256];
+    if (policy_set_conflicts(running, set, changed, sizeof changed)) {
+        log_warning("campaigns-kept", "file=%s reason=\"it changes what is in use: %s\"",
+                    log_q(path), changed);
         return false;
     }
     log_info("campaigns-change", "file=%s cause=%s campaigns=%zu", log_q(path),

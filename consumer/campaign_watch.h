@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "consumer/options.h"
+#include "policy/policy.h"
 
 struct campaign_watch {
     const struct config *cfg;
@@ -15,5 +16,6 @@ struct campaign_watch {
 /* What is there now is what is in force. */
 void campaign_watch_start(struct campaign_watch *w, const struct config *cfg);
 /* Whether the file was changed since it was last looked at, or `asked` by a signal, and is good. A
- * faulty one is told on stderr and in the log, once, and changes nothing. */
-bool campaign_watch_look(struct campaign_watch *w, bool asked);
+ * faulty one, or one that changes hold-outs or experiments that `running` has in use, is told in
+ * the log, once, and changes nothing. */
+bool campaign_watch_look(struct campaign_watch *w, bool asked, const struct policy_set *running);

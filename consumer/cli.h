@@ -20,6 +20,7 @@ enum { EXIT_DONE = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
     X(audit, "who was considered, was offered something, and got it?")                             \
     X(config, "print or check the configuration")                                                  \
     X(campaigns, "list or check the campaign file")                                                \
+    X(experiments, "list experiments, or what they show so far")                                   \
     X(load, "put files into Kafka, or dead letters back")                                          \
     X(top, "the list of a user")                                                                   \
     X(explain, "why items are on a user's list")                                                   \

@@ -24,10 +24,10 @@ static void on_hangup(int sig) {
 }
 
 /* Until it is to end, or the campaign file was changed for another good one: true. */
-static bool campaigns_change(const struct engine *e, struct campaign_watch *w) {
+static bool campaigns_change(struct engine *e, struct campaign_watch *w) {
     while (engine_running(e) && !atomic_load(&stop)) {
         poll(NULL, 0, LOOK_MS);
-        if (campaign_watch_look(w, atomic_exchange(&reload, false)))
+        if (campaign_watch_look(w, atomic_exchange(&reload, false), engine_world(e)->policies))
             return true;
     }
     return false;

@@ -255,6 +255,10 @@ static void avro_trigger(struct buf *out, const struct trigger_record *t, bool d
     }
     wire_put_maybe(out, t->variant);
     wire_put_maybe(out, t->code);
+    if (decision) {
+        wire_put_maybe(out, t->arms);
+        wire_put_bool(out, t->exposed);
+    }
 }
 
 static void avro_dead_letter(struct buf *out, const struct dead_letter *d) {

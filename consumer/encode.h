@@ -17,6 +17,8 @@ struct trigger_record {
     int64_t time_ms, valid_until_ms;
     double propensity;
     const char *reason; /* policy_reason_name */
+    struct str arms;    /* of experiments, "ID:ARM,…"; empty: none */
+    bool exposed;       /* the user's first decision in one of them */
     bool sent;
     size_t n_items; /* the user's list at that moment, best first */
     struct str items[32];

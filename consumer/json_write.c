@@ -168,6 +168,11 @@ void json_write_trigger(struct buf *out, const struct trigger_record *t, bool de
     }
     name_text(out, "variant", t->variant);
     name_text(out, "code", t->code);
+    if (decision) {
+        name_text(out, "arms", t->arms);
+        if (t->exposed)
+            name_bool(out, "exposed", true);
+    }
     put(out, "}");
 }
 

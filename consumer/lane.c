@@ -280,6 +280,10 @@ static int restore_lane(struct lane *l, const uint8_t *p, size_t n) {
     return l->own.failed ? -ENOMEM : 0;
 }
 
+const char *lane_conflict(const struct lane *l) {
+    return policy_shard_conflict(l->policy);
+}
+
 int lane_restored(struct lane *l) {
     size_t head = l->own.n && l->own.p[0] == 1 ? LANE_TIMES : LANE_HEAD;
     int r = l->own.n ? policy_shard_restore(l->policy, l->own.p + head, l->own.n - head) : 0;

@@ -63,8 +63,10 @@ bool lane_clean(const struct lane *l);
  * -EBADMSG on damage, -EPROTO when it was written with another model.dim. Takes the model's read
  * lock, the write lock only where an item is not known yet. */
 int lane_restore(struct lane *l, const void *key, size_t key_n, const void *value, size_t value_n);
-/* That was all: what the campaigns spent counts in this process from now on. -EBADMSG, -ENOMEM. */
+/* That was all: what the campaigns spent counts in this process from now on. -EBADMSG, -ENOMEM,
+ * or -EKEYREJECTED: the campaign file changes what is in use. */
 int lane_restored(struct lane *l);
+const char *lane_conflict(const struct lane *l); /* what it changes */
 /* The reverse, for a lane that is clean and whose partition moved to another process: it becomes as
  * if it had just been read back, so that records that the new owner writes may follow. -ENOMEM. */
 int lane_put_away(struct lane *l);

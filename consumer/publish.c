@@ -7,6 +7,8 @@
 #include "consumer/cache.h"
 #include "consumer/clock.h"
 #include "consumer/control.h"
+#include "consumer/experiment_view.h"
+#include "consumer/log.h"
 #include "consumer/processes.h"
 #include "consumer/ranker_view.h"
 
@@ -153,6 +155,9 @@ static void publish_own(struct publisher *p) {
     uint64_t dead = by_reason(t, "dead", m->dead, DEAD_COUNT, dead_name);
     tally_put(t, "dead_letters", "%llu", (unsigned long long)dead);
     put_campaigns(p, t);
+    const struct policy_set *set = engine_world(p->engine)->policies;
+    for (size_t i = 0; i < policy_experiments(set); i++)
+        experiment_view_put(set, i, t);
     tally_write(t, p->cache, "stats", str_of(p->cfg->app_instance), OWN_TTL_MS, "");
 }
 
@@ -191,6 +196,24 @@ static void publish_campaigns(struct publisher *p, struct tally *all) {
     }
 }
 
+static void publish_experiments(struct publisher *p, struct tally *all) {
+    const struct policy_set *set = engine_world(p->engine)->policies;
+    for (size_t i = 0; i < policy_experiments(set); i++) {
+        const struct experiment_arms *e = policy_experiment(set, i);
+        struct experiment_sums sums;
+        experiment_view_sums(set, i, all, &sums);
+        tally_clear(&p->own);
+        uint32_t stop = experiment_view_results(set, i, &sums, &p->own);
+        tally_write(&p->own, p->cache, "experiment", e->name, 0, "");
+        policy_experiment_stop(set, i, stop);
+        for (size_t a = 0; a < e->spec.n_arms; a++)
+            if (stop >> a & 1)
+                log_info("arm-stopped", "audit=yes experiment=%s arm=%s metric=%s users=%.0f",
+                         e->name.p, e->arm[a].name.p, experiment_metric_name(e->metric),
+                         sums.state.arm[a].metric[0].n);
+    }
+}
+
 static void publish_totals(struct publisher *p) {
     struct tally *all = &p->all;
     tally_clear(all);
@@ -201,6 +224,7 @@ static void publish_totals(struct publisher *p) {
     tally_put(all, "processes", "%zu", n);
     tally_write(all, p->cache, "stats", (struct str){0}, 0, campaign_prefix);
     publish_campaigns(p, all);
+    publish_experiments(p, all);
 }
 
 /* Reads what workers learn on, without a lock: single numbers, each as it is just now. */

@@ -356,9 +356,14 @@ int restorer_take(struct restorer *r, int32_t partition, struct restored *ret) {
         e = -EIO;
     }
     pthread_mutex_unlock(&r->lock);
-    if (e == 1 && lane_restored(ret->lane) < 0) {
-        log_error("state-corrupt", "topic=%s partition=%d what=\"what campaigns spent\"", r->topic,
-                  partition);
+    int restored = e == 1 ? lane_restored(ret->lane) : 0;
+    if (restored < 0) {
+        if (restored == -EKEYREJECTED)
+            log_error("in-use", "partition=%d changed=%s fix=\"put it back as it was\"", partition,
+                      log_q(lane_conflict(ret->lane)));
+        else
+            log_error("state-corrupt", "topic=%s partition=%d what=\"what campaigns spent\"",
+                      r->topic, partition);
         lane_free(TAKE(ret->lane));
         e = -EIO;
     }

@@ -46,7 +46,8 @@ static int on_decision(void *ctx, const struct decision *d, const struct trigger
     }
     if (r < 0 || !*s->cfg->topics_decisions)
         return r;
-    if (!t->sent && (double)sample_hash(t) * 0x1p-53 >= s->cfg->topics_decision_sample)
+    if (!t->sent && !t->exposed &&
+        (double)sample_hash(t) * 0x1p-53 >= s->cfg->topics_decision_sample)
         return 0;
     r = encode_decision(s->encoder, t, &s->scratch);
     if (r < 0)

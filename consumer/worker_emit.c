@@ -2,9 +2,9 @@
 
 #include <stdio.h>
 
-#include "policy/spec.h"
+#include "policy/evidence.h"
 
-enum { TRIGGER_ITEMS = 10 };
+enum { TRIGGER_ITEMS = 10, ARMS_TEXT = 1024 };
 
 static void print_trigger(char ret[33], const uint64_t hash[2]) {
     snprintf(ret, 33, "%016llx%016llx", (unsigned long long)hash[0], (unsigned long long)hash[1]);
@@ -48,6 +48,10 @@ static int emit_decision(const struct emission *w, const struct decision *d,
         .reason = policy_reason_name(d->reason),
         .sent = d->send,
     };
+    char arms[ARMS_TEXT];
+    policy_arms_print(set, d->campaign, d->user->id, arms, sizeof arms);
+    t.arms = str_of(arms);
+    t.exposed = d->exposed;
     print_trigger(t.id, d->trigger_hash);
     char cause[17];
     snprintf(cause, sizeof cause, "%016llx", (unsigned long long)d->cause_hash);

@@ -3,7 +3,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
-#include "policy/spec.h"
+#include "policy/evidence.h"
 
 static struct config cfg = {.policy_campaigns = (char *)"",
                             .policy_timezone = (char *)"UTC",
@@ -418,4 +418,77 @@ Test(campaign_file, too_many_campaigns_are_refused) {
     buf_put(&b, "", 1);
     bad((const char *)b.p, 2, "campaigns", "at most 256");
     buf_free(&b);
+}
+
+/* Two campaigns, a group, and from line 7 on what is given. */
+static const char *with_experiments(const char *text) {
+    static char all[2048];
+    snprintf(all, sizeof all,
+             "defaults: {channel: e}\n"
+             "groups: {g: {policy: random}}\n"
+             "campaigns:\n"
+             "  - {id: a, trigger: {welcome: {}}, offer: {kind: x}}\n"
+             "  - {id: b, trigger: {welcome: {}}, group: g, offers: [{name: ten}, {name: five}]}\n"
+             "experiments:\n%s",
+             text);
+    return all;
+}
+
+#define ARMS "window: 7d, arms: [{name: x, share: 1, off: [a]}, {name: y, share: 3}]"
+
+Test(campaign_file, reads_experiments) {
+    struct policy_set *s = good(with_experiments(
+        "  - {id: one, layer: l, percent: 40, stop: true, metric: revenue, " ARMS "}\n"
+        "  - id: two\n"
+        "    layer: l\n"
+        "    from: 40\n"
+        "    percent: 60\n"
+        "    window: 14d\n"
+        "    arms: [{name: c, share: 50}, {name: d, share: 50, offers: {b: five}, rules: [g]}]\n"));
+    cr_assert_eq(policy_experiments(s), 2);
+    const struct experiment_arms *one = policy_experiment(s, 0), *two = policy_experiment(s, 1);
+    cr_assert(str_eq(one->name, STR("one")) && str_eq(one->spec.id, STR("one")));
+    cr_assert(one->spec.first == 0 && one->spec.buckets == 4000 && one->stop);
+    cr_assert(one->spec.weight[0] == 1 && one->spec.weight[1] == 3);
+    cr_assert_eq(one->metric, EXP_REVENUE);
+    cr_assert(two->spec.first == 4000 && two->spec.buckets == 6000 && !two->stop);
+    cr_assert_eq(two->window_ms, INT64_C(14) * 86400000);
+    cr_assert(str_eq(two->arm[1].name, STR("d")));
+    policy_set_free(s);
+}
+
+Test(campaign_file, faults_of_experiments_say_what_to_write) {
+    bad(with_experiments("  - {id: one, " ARMS "}\n  - {id: one, " ARMS "}\n"), 8,
+        "experiments.one", "taken by another experiment");
+    bad(with_experiments("  - {id: one, layer: l, percent: 50, " ARMS "}\n"
+                         "  - {id: two, layer: l, from: 40, percent: 10, " ARMS "}\n"),
+        8, "experiments.two", "those from 0 to 50 %");
+    bad(with_experiments("  - {id: one, from: 60, percent: 50, " ARMS "}\n"), 7, "experiments.one",
+        "more than 100");
+    bad(with_experiments("  - {id: one, window: 7d, arms: [{name: x, share: 1, off: [a]}]}\n"), 7,
+        "experiments.one.arms", "two arms");
+    bad(with_experiments("  - {id: one, window: 7d, arms: [{name: x, share: 1}, "
+                         "{name: y, share: 1}]}\n"),
+        7, "experiments.one.arms", "no arm differs");
+    bad(with_experiments("  - {id: one, window: 7d, arms: [{name: x, share: 1, off: [a]}, "
+                         "{name: y, share: 1, off: [c]}]}\n"),
+        7, "experiments.one.arms.off", "no campaign c");
+    bad(with_experiments("  - {id: one, window: 7d, arms: [{name: x, share: 1}, "
+                         "{name: y, share: 1, offers: {b: fife}}]}\n"),
+        7, "experiments.one.arms.offers", "did you mean five?");
+    bad(with_experiments("  - {id: one, metric: money, " ARMS "}\n"), 7, "experiments.one.metric",
+        "conversion, revenue or margin");
+}
+
+Test(campaign_file, reads_bounds_of_fairness) {
+    struct policy_set *s =
+        good(with("fairness: {attribute: region, ratio: [0.8, 1.25], least: 90, then: pause}"));
+    const struct fairness_spec *f = &policy_campaign_spec(s, 0)->fairness;
+    cr_assert(str_eq(f->attribute, STR("region")) && f->pause);
+    cr_assert(f->low == .8 && f->high == 1.25 && f->least == 90);
+    policy_set_free(s);
+    bad(with("fairness: {attribute: region, ratio: [1.2, 1.3]}"), 6, "campaigns.a.fairness.ratio",
+        "from 0 to 1");
+    bad(with("fairness: {attribute: region, ratio: [0.8, 1.3], then: stop}"), 6,
+        "campaigns.a.fairness.then", "withhold or pause");
 }
