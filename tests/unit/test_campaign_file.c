@@ -428,7 +428,8 @@ static const char *with_experiments(const char *text) {
              "groups: {g: {policy: random}}\n"
              "campaigns:\n"
              "  - {id: a, trigger: {welcome: {}}, offer: {kind: x}}\n"
-             "  - {id: b, trigger: {welcome: {}}, group: g, offers: [{name: ten}, {name: five}]}\n"
+             "  - {id: b, trigger: {welcome: {}}, group: g, offers: [{name: ten, kind: x}, {name: "
+             "five, kind: y}]}\n"
              "experiments:\n%s",
              text);
     return all;
