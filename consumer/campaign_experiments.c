@@ -126,6 +126,7 @@ static void read_arms(struct yaml_walk *w, const yaml_node_t *v, void *reading) 
     struct reading *r = reading;
     struct experiment_arms *e = r->e;
     bool differs = false;
+    size_t faults = w->n_faults;
     if (!is_list(w, v, "[{name: control, share: 50, off: [cart-rescue]}, {name: on, share: 50}]",
                  EXPERIMENT_ARMS_MAX))
         return;
@@ -147,7 +148,7 @@ static void read_arms(struct yaml_walk *w, const yaml_node_t *v, void *reading) 
     }
     if (n < 2)
         walk_fault(w, v, "needs two arms at least; the first is the control");
-    else if (!differs)
+    else if (!differs && faults == w->n_faults)
         walk_fault(w, v,
                    "no arm differs: say what one leaves `off`, `offers` or decides by `rules`");
 }
