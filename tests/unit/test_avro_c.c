@@ -81,9 +81,12 @@ Test(avro_c, reads_our_triggers_and_decisions) {
     avro_c_assert(builtin_schema(SCHEMA_TRIGGER), out.p, out.n, "{" TRIGGER_JSON OFFER_JSON "}");
     t.sent = false;
     t.reason = "quiet-hours";
+    t.arms = STR("depth:deep");
+    t.exposed = true;
     cr_assert_eq(encode_decision(encoder, &t, &out), 0);
     avro_c_assert(builtin_schema(SCHEMA_DECISION), out.p, out.n,
-                  "{" TRIGGER_JSON ",\"sent\":false,\"reason\":\"quiet-hours\"" OFFER_JSON "}");
+                  "{" TRIGGER_JSON ",\"sent\":false,\"reason\":\"quiet-hours\"" OFFER_JSON
+                  ",\"arms\":{\"string\":\"depth:deep\"},\"exposed\":true}");
 }
 
 Test(avro_c, reads_our_dead_letters) {

@@ -76,18 +76,20 @@ Test(control, a_changed_file_is_noticed_once_and_a_faulty_one_changes_nothing) {
     cr_assert_eq(config_load(NULL, set, 1, &cfg), 0);
     struct campaign_watch w;
     put_file(path, campaigns);
+    autofree(policy_set_free) struct policy_set *running = NULL;
+    cr_assert_eq(campaign_file_load(cfg, &running), 0);
     campaign_watch_start(&w, cfg);
-    cr_assert_not(campaign_watch_look(&w, false));
-    cr_assert(campaign_watch_look(&w, true), "asked for");
+    cr_assert_not(campaign_watch_look(&w, false, running));
+    cr_assert(campaign_watch_look(&w, true, running), "asked for");
     put_file(path, "campaigns: []\n");
-    cr_assert(campaign_watch_look(&w, false));
-    cr_assert_not(campaign_watch_look(&w, false));
+    cr_assert(campaign_watch_look(&w, false, running));
+    cr_assert_not(campaign_watch_look(&w, false, running));
     put_file(path, "campaigns: 5\n");
-    cr_assert_not(campaign_watch_look(&w, false));
-    cr_assert_not(campaign_watch_look(&w, true));
+    cr_assert_not(campaign_watch_look(&w, false, running));
+    cr_assert_not(campaign_watch_look(&w, true, running));
     remove(path);
-    cr_assert_not(campaign_watch_look(&w, true));
+    cr_assert_not(campaign_watch_look(&w, true, running));
     put_file(path, campaigns);
-    cr_assert(campaign_watch_look(&w, false));
+    cr_assert(campaign_watch_look(&w, false, running));
     remove(path);
 }

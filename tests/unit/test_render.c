@@ -68,7 +68,13 @@ Test(render, an_offer_is_the_object_it_is) {
     cr_assert_eq(encode_trigger(encoder, &t, &out), 0);
     assert_line("{" TRIGGER ",\"code\":\"SPRING-7\"}");
     cr_assert_eq(encode_decision(encoder, &t, &out), 0);
-    assert_line("{" TRIGGER ",\"sent\":true,\"reason\":\"sent\",\"code\":\"SPRING-7\"}");
+    assert_line("{" TRIGGER ",\"sent\":true,\"reason\":\"sent\",\"code\":\"SPRING-7\","
+                "\"exposed\":false}");
+    t.arms = STR("depth:deep,wording:old");
+    t.exposed = true;
+    cr_assert_eq(encode_decision(encoder, &t, &out), 0);
+    assert_line("{" TRIGGER ",\"sent\":true,\"reason\":\"sent\",\"code\":\"SPRING-7\","
+                "\"arms\":\"depth:deep,wording:old\",\"exposed\":true}");
 }
 
 Test(render, a_dead_letters_payload_is_text_or_base64) {
