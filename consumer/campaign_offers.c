@@ -334,8 +334,6 @@ static void read_method(struct yaml_walk *w, const yaml_node_t *v, void *group) 
         names[i] = policy_method_name((enum policy_method)i);
         if (text && strcmp(text, names[i]) == 0) {
             ((struct group_spec *)group)->method = (enum policy_method)i;
-            if (i == METHOD_DQN)
-                walk_fault(w, v, "dqn cannot choose yet; take thompson");
             return;
         }
     }
@@ -358,9 +356,14 @@ static void read_mode(struct yaml_walk *w, const yaml_node_t *v, void *group) {
         walk_fault(w, v, "must be online, apprentice or log-only, found %s", text);
 }
 
+static void read_horizon(struct yaml_walk *w, const yaml_node_t *v, void *group) {
+    value_span(w, v, &((struct group_spec *)group)->horizon_ms);
+}
+
 void read_groups(struct yaml_walk *w, const yaml_node_t *v, void *policy_spec) {
     static const struct walk_key keys[] = {{"policy", read_method, true},
-                                           {"mode", read_mode, false}};
+                                           {"mode", read_mode, false},
+                                           {"horizon", read_horizon, false}};
     struct policy_spec *s = policy_spec;
     if (v->type != YAML_MAPPING_NODE) {
         walk_fault(w, v, "must name groups, such as {coupons: {policy: random}}");

@@ -26,6 +26,7 @@ struct globals {
         int left;
     } end;
     uint64_t records;
+    bool whole; /* all topics were read up to their ends of the start */
     struct refused *refused;
     rd_kafka_message_t *held; /* its schema cannot be had now: nothing overtakes it */
     struct buf key, value;
@@ -44,8 +45,9 @@ static bool is_new(const struct globals *g, const rd_kafka_message_t *m) {
     return !p || p->offset < 0;
 }
 
+/* Rows are read at the start only: from then on this process's own are the newer ones. */
 static int restore_row(struct globals *g, struct str key, const rd_kafka_message_t *m) {
-    if (!m->payload)
+    if (!m->payload || g->whole)
         return 0;
     pthread_rwlock_wrlock(&g->world->model_lock);
     int r = model_item_restore(g->world->model, key, m->payload, m->len);
@@ -54,7 +56,10 @@ static int restore_row(struct globals *g, struct str key, const rd_kafka_message
 }
 
 static int note_policy(struct globals *g, struct str key, const rd_kafka_message_t *m) {
-    return m->payload ? policy_records_note(&g->policies, key, m->payload, m->len) : 0;
+    if (g->whole)
+        return policy_records_take(g->world->policies, str_of(g->cfg->app_instance), key,
+                                   m->payload, m->payload ? m->len : 0);
+    return policy_records_note(&g->policies, key, m->payload, m->payload ? m->len : 0);
 }
 
 /* One record of any of the topics. False: it can only be read when the schema registry answers
@@ -171,38 +176,19 @@ static void poll_once(struct globals *g, int timeout_ms) {
     rd_kafka_message_destroy(m);
 }
 
-/* After the start-up read the model topic is only written, not followed. */
-static int assign_topics(struct globals *g, bool with_model) {
+static int assign_topics(struct globals *g) {
     rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(8);
-    int r = 0;
-    if (with_model)
-        r = add_topic(g, parts, g->model_topic);
+    int r = add_topic(g, parts, g->model_topic);
     if (r == 0 && *g->cfg->topics_items)
         r = add_topic(g, parts, g->cfg->topics_items);
     if (r == 0 && *g->cfg->topics_control)
         r = add_topic(g, parts, g->cfg->topics_control);
-    if (r == 0 && with_model)
+    if (r == 0)
         r = find_ends(g, parts);
     if (r == 0 && rd_kafka_assign(g->consumer, parts))
         r = -EIO;
     rd_kafka_topic_partition_list_destroy(parts);
     return r;
-}
-
-static void stop_following_model(struct globals *g) {
-    rd_kafka_topic_partition_list_t *all = NULL, *kept = rd_kafka_topic_partition_list_new(8);
-    if (!rd_kafka_assignment(g->consumer, &all)) {
-        rd_kafka_position(g->consumer, all);
-        for (int i = 0; i < all->cnt; i++)
-            if (strcmp(all->elems[i].topic, g->model_topic) != 0)
-                rd_kafka_topic_partition_list_add(kept, all->elems[i].topic,
-                                                  all->elems[i].partition)
-                    ->offset =
-                    all->elems[i].offset >= 0 ? all->elems[i].offset : RD_KAFKA_OFFSET_BEGINNING;
-        rd_kafka_assign(g->consumer, kept->cnt ? kept : NULL);
-        rd_kafka_topic_partition_list_destroy(all);
-    }
-    rd_kafka_topic_partition_list_destroy(kept);
 }
 
 static int read_whole(struct globals *g) {
@@ -218,7 +204,7 @@ static int read_whole(struct globals *g) {
     }
     if (atomic_load(g->stop))
         return -EINTR;
-    stop_following_model(g);
+    g->whole = true;
     pthread_rwlock_wrlock(&g->world->model_lock);
     model_restored(g->world->model);
     pthread_rwlock_unlock(&g->world->model_lock);
@@ -375,7 +361,7 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
     if (!g->consumer || !g->producer)
         return -EINVAL;
     rd_kafka_poll_set_consumer(g->consumer);
-    r = assign_topics(g, true);
+    r = assign_topics(g);
     if (r == 0)
         r = read_whole(g);
     if (r == 0)

@@ -11,7 +11,8 @@ struct globals;
 
 /* Reads items, user-control and the model topic up to their present ends (progress in
  * the log), so that the first event finds them; then a thread goes on following
- * items and user-control and saves changed item vectors every model.save_interval.
+ * items, user-control and what other processes' policies learned, and saves changed item vectors
+ * and what ours learned every model.save_interval.
  * What cannot be used is counted and becomes a dead letter (refused.h); `leads`: this process
  * owns partition 0 of the clickstream.
  * 0, -EINTR when *stop was set meanwhile, or an error (logged). */

@@ -1,8 +1,8 @@
 #include "consumer/policy_records.h"
 
-#include "policy/learned.h"
+#include "policy/deep.h"
 
-enum { KEY_POLICY = 'P' };
+enum { KEY_POLICY = 'P', KEY_NETWORK = 'N', NETWORK_SAVE = 256 };
 
 void policy_records_free(struct policy_records *p) {
     for (size_t i = 0; i < p->n; i++) {
@@ -14,7 +14,7 @@ void policy_records_free(struct policy_records *p) {
 }
 
 bool policy_record_is(struct str key) {
-    return key.n && key.p[0] == KEY_POLICY;
+    return key.n && (key.p[0] == KEY_POLICY || key.p[0] == KEY_NETWORK);
 }
 
 static struct str text(const struct buf *b) {
@@ -44,8 +44,7 @@ int policy_records_note(struct policy_records *p, struct str key, const void *va
     return r->key.failed || r->value.failed ? -ENOMEM : 0;
 }
 
-static void put_key(struct buf *to, struct str group, struct str instance) {
-    uint8_t kind = KEY_POLICY;
+static void put_key(struct buf *to, uint8_t kind, struct str group, struct str instance) {
     buf_reset(to);
     buf_put(to, &kind, 1);
     buf_put(to, group.p, group.n);
@@ -53,47 +52,107 @@ static void put_key(struct buf *to, struct str group, struct str instance) {
     buf_put(to, instance.p, instance.n);
 }
 
-/* The group a key is of; policy_groups(set): of none any more. */
-static size_t group_of(const struct policy_set *set, struct str key) {
+/* The group a key is of, and whose it is; policy_groups(set): of none any more. */
+static size_t group_of(const struct policy_set *set, struct str key, struct str *ret_instance) {
     size_t i = 0;
     for (; i < policy_groups(set); i++) {
         struct str name = policy_group_name(set, i);
-        if (policy_group_learned(set, i) && key.n > name.n + 1 && key.p[1 + name.n] == 0 &&
-            str_eq(name, (struct str){key.p + 1, name.n}))
-            break;
+        if (!policy_group_learned(set, i) || key.n <= name.n + 1 || key.p[1 + name.n] != 0 ||
+            !str_eq(name, (struct str){key.p + 1, name.n}))
+            continue;
+        *ret_instance = (struct str){key.p + name.n + 2, key.n - name.n - 2};
+        break;
     }
     return i;
 }
 
+/* Whose samples; 0 stands for our own. */
+static uint64_t who_is(struct str instance, struct str us) {
+    return str_eq(instance, us) ? 0 : hash_str(instance, 0) | 1;
+}
+
+int policy_records_take(const struct policy_set *set, struct str instance, struct str key,
+                        const void *value, size_t n) {
+    struct str of;
+    size_t g = group_of(set, key, &of);
+    if (key.p[0] != KEY_POLICY || g == policy_groups(set) || str_eq(of, instance))
+        return 0;
+    return learned_restore(policy_group_learned(set, g), who_is(of, instance), value, n);
+}
+
+/* Our own network, or else another's that was trained longest. */
+static size_t learn_networks(const struct policy_records *p, const struct policy_set *set,
+                             struct str instance) {
+    size_t bad = 0;
+    for (size_t g = 0; g < policy_groups(set); g++) {
+        const struct policy_record *best = NULL;
+        uint64_t most = 0;
+        for (size_t i = 0; policy_group_deep(set, g) && i < p->n; i++) {
+            struct str of, key = text(&p->r[i].key);
+            if (key.p[0] != KEY_NETWORK || !p->r[i].value.n || group_of(set, key, &of) != g)
+                continue;
+            uint64_t steps = str_eq(of, instance)
+                                 ? UINT64_MAX
+                                 : deep_record_steps(p->r[i].value.p, p->r[i].value.n);
+            if (!best || steps > most) {
+                best = &p->r[i];
+                most = steps;
+            }
+        }
+        if (best)
+            bad += deep_restore(policy_group_deep(set, g), best->value.p, best->value.n) < 0;
+    }
+    return bad;
+}
+
 size_t policy_records_learn(struct policy_records *p, const struct policy_set *set,
                             struct str instance) {
-    struct buf mine = {0};
-    size_t bad = 0;
+    size_t bad = learn_networks(p, set, instance);
     for (size_t i = 0; i < p->n; i++) {
         const struct policy_record *r = &p->r[i];
-        size_t g = group_of(set, text(&r->key));
-        if (g == policy_groups(set))
-            continue;
-        put_key(&mine, policy_group_name(set, g), instance);
-        bad += learned_restore(policy_group_learned(set, g), str_eq(text(&mine), text(&r->key)),
-                               r->value.p, r->value.n) < 0;
+        struct str of, key = text(&r->key);
+        size_t g = group_of(set, key, &of);
+        if (key.p[0] == KEY_POLICY && g < policy_groups(set))
+            bad += learned_restore(policy_group_learned(set, g), who_is(of, instance), r->value.p,
+                                   r->value.n) < 0;
     }
-    buf_free(&mine);
     policy_records_free(p);
     return bad;
 }
 
+static bool samples_of(struct policy_records *p, const struct policy_set *set, size_t g,
+                       struct buf *value) {
+    struct learned *l = policy_group_learned(set, g);
+    uint64_t samples = 0;
+    if (!l || learned_encode(l, value, &samples) < 0 || samples == p->saved[g])
+        return false;
+    p->saved[g] = samples;
+    return true;
+}
+
+static bool network_of(struct policy_records *p, const struct policy_set *set, size_t g,
+                       struct buf *value) {
+    struct deep *d = policy_group_deep(set, g);
+    struct deep_state now;
+    uint64_t passages = 0;
+    if (!d)
+        return false;
+    deep_look(d, &now);
+    if (now.passages < p->saved_network[g] + NETWORK_SAVE || deep_encode(d, value, &passages) < 0)
+        return false;
+    p->saved_network[g] = passages;
+    return true;
+}
+
 bool policy_records_next(struct policy_records *p, const struct policy_set *set,
-                         struct str instance, size_t *group, struct buf *key, struct buf *value) {
-    for (; *group < policy_groups(set); ++*group) {
-        struct learned *l = policy_group_learned(set, *group);
-        uint64_t samples = 0;
+                         struct str instance, size_t *at, struct buf *key, struct buf *value) {
+    while (*at < 2 * policy_groups(set)) {
+        size_t g = *at / 2;
+        bool network = (*at)++ % 2;
         buf_reset(value);
-        if (!l || learned_encode(l, value, &samples) < 0 || samples == p->saved[*group])
+        if (!(network ? network_of : samples_of)(p, set, g, value))
             continue;
-        p->saved[*group] = samples;
-        put_key(key, policy_group_name(set, *group), instance);
-        ++*group;
+        put_key(key, network ? KEY_NETWORK : KEY_POLICY, policy_group_name(set, g), instance);
         if (!key->failed)
             return true;
     }

@@ -3,6 +3,8 @@
 #include <stdio.h>
 
 #include "policy/evidence.h"
+#include "policy/passage.h"
+#include "policy/spec.h"
 
 enum { TRIGGER_ITEMS = 10, ARMS_TEXT = 1024 };
 
@@ -94,6 +96,8 @@ static int emit_decisions(const struct emission *w) {
 }
 
 int worker_emit(const struct emission *e) {
+    for (size_t i = 0; i < e->decisions->n_p; i++)
+        policy_follow(e->world->policies, &e->decisions->p[i]);
     int r = e->decisions->n_o ? emit_outcomes(e) : 0;
     return r == 0 && e->decisions->n ? emit_decisions(e) : r;
 }

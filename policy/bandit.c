@@ -181,6 +181,10 @@ double bandit_samples(const struct bandit *b) {
     return b->fit.n;
 }
 
+double bandit_noise(const struct bandit *b) {
+    return b->fit.noise;
+}
+
 int bandit_encode(const struct bandit *b, struct buf *out) {
     return ridge_encode(&b->sums, out);
 }
@@ -205,4 +209,15 @@ int bandit_merge(struct bandit *b, const void *p, size_t n, size_t *ret_n) {
         r = ridge_merge(&from, &b->sums);
     ridge_done(&from);
     return r;
+}
+
+int bandit_assemble(struct bandit *b, const struct ridge *const *part, size_t n) {
+    for (size_t i = 0; i < n; i++)
+        if (part[i]->dim != b->sums.dim || part[i]->half_life_ms != b->sums.half_life_ms ||
+            part[i]->features != b->sums.features)
+            return -EINVAL;
+    ridge_clear(&b->sums);
+    for (size_t i = 0; i < n; i++)
+        ridge_merge(part[i], &b->sums);
+    return 0;
 }

@@ -106,6 +106,7 @@ bool bandit_learn(struct bandit *b, const float *shared, const float *own, doubl
  * multiplications. 0 or -EDOM, see ridge_solve: then the posterior is as it was. */
 int bandit_refresh(struct bandit *b, int64_t now_ms);
 double bandit_samples(const struct bandit *b); /* behind the posterior, as they weigh */
+double bandit_noise(const struct bandit *b);   /* standard deviation of rewards, as believed */
 
 /* ---- state ------------------------------------------------------------------- */
 /* All sums; records of policy/ridge.h. Restoring replaces them; refresh afterwards. */
@@ -115,3 +116,6 @@ int bandit_restore(struct bandit *b, const void *p, size_t n, size_t *ret_n);
  * added to this one. Not to be told to oneself. */
 int bandit_take_delta(struct bandit *b, struct buf *out);
 int bandit_merge(struct bandit *b, const void *p, size_t n, size_t *ret_n);
+/* Its sums become those of n parts, added up. -EINVAL when one is of other columns, and they are
+ * as they were. */
+int bandit_assemble(struct bandit *b, const struct ridge *const *part, size_t n);

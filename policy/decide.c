@@ -1,8 +1,7 @@
 /* Guards, choice, and what is remembered of it. */
 #include <xxhash.h>
 
-#include "policy/features.h"
-#include "policy/internal.h"
+#include "policy/steps.h"
 
 int64_t user_clock(const struct user *u, int64_t now_ms) {
     const struct user_ext *x = u->ext;
@@ -53,6 +52,7 @@ static struct decision *record(const struct policy_context *c, int64_t now_ms,
     d->old_price = cand->old_price;
     d->new_price = cand->new_price;
     d->code[0] = 0;
+    d->would.known = false;
     d->cause_hash = cand->cause_hash;
     d->exposed = c->set->n_experiments && exposure_told(c, cand->campaign);
     d->user = c->user;
@@ -99,22 +99,40 @@ static int follow_up(const struct policy_context *c, int64_t now_ms, const struc
     return r;
 }
 
+/* What a group's policy wants, and what is to be remembered of it. */
+struct answer {
+    struct choice choice;
+    struct would would;
+    float *x;          /* features of the choice, NULL: the policy has none */
+    struct step *step; /* NULL: it does not look ahead */
+};
+
+static void answer_done(struct answer *a) {
+    free(a->x);
+    free(a->step);
+}
+
+/* Opens the window of a choice in the room that was reserved. */
+static void open_window(const struct policy_context *c, int64_t now_ms,
+                        const struct candidate *cand, bool nothing, struct answer *a,
+                        struct decisions *out) {
+    feedback_open(c, now_ms, cand, a->choice.propensity, nothing, TAKE(a->x));
+    if (a->step)
+        steps_add(c, TAKE(a->step), out);
+}
+
 /* Budget, code and memory first: what goes out is remembered, whatever happens. */
 static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
-                               const struct candidate *cand, double propensity, float *x_taken,
+                               const struct candidate *cand, struct answer *a,
                                struct decisions *out) {
     const struct campaign *k = &c->set->c[cand->campaign];
     const struct offer_spec *o = &k->spec.offer[cand->offer];
     struct user_ext *x = ext_get(c->user);
-    if (!x || ext_sent_reserve(x) < 0 || !feedback_reserve(c, now_ms, out)) {
-        free(x_taken);
+    if (!x || ext_sent_reserve(x) < 0 || !feedback_reserve(c, now_ms, out))
         return PR_COUNT;
-    }
     enum policy_reason r = shard_budget_reserve(c->shard, cand->campaign, now_ms);
-    if (r != PR_SENT) {
-        free(x_taken);
+    if (r != PR_SENT)
         return r;
-    }
     struct str code = o->pool ? shard_code_take(c->shard, o->pool - 1) : o->code;
     ext_sent_add(x, c->set,
                  &(struct sent){
@@ -124,25 +142,30 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                      .channel = k->channel_hash,
                      .counts = !k->spec.transactional,
                  });
-    feedback_open(c, now_ms, cand, propensity, false, x_taken);
+    open_window(c, now_ms, cand, false, a, out);
     if (follow_up(c, now_ms, cand) < 0)
         return PR_COUNT;
     x->clock_ms = MAX(x->clock_ms, now_ms);
     fairness_sent(c, cand->campaign);
-    struct decision *d = record(c, now_ms, cand, PR_SENT, propensity, out);
+    struct decision *d = record(c, now_ms, cand, PR_SENT, a->choice.propensity, out);
     if (!d)
         return PR_COUNT;
+    d->would = a->would;
     code_print(code, cand->trigger_hash[1], d->code);
     return PR_SENT;
 }
 
 /* Once per campaign of [from, from + n): its offers lie side by side. */
 static void record_all(const struct policy_context *c, int64_t now_ms, const struct candidate *from,
-                       size_t n, int except, enum policy_reason reason, double propensity,
+                       size_t n, int except, enum policy_reason reason, const struct answer *a,
                        struct decisions *out) {
-    for (size_t i = 0; i < n; i++)
-        if (from[i].campaign != except && (!i || from[i].campaign != from[i - 1].campaign))
-            record(c, now_ms, &from[i], reason, propensity, out);
+    for (size_t i = 0; i < n; i++) {
+        if (from[i].campaign == except || (i && from[i].campaign == from[i - 1].campaign))
+            continue;
+        struct decision *d = record(c, now_ms, &from[i], reason, a->choice.propensity, out);
+        if (d)
+            d->would = a->would;
+    }
 }
 
 static size_t group_of(const struct policy_set *set, const struct candidate *cand) {
@@ -181,48 +204,89 @@ static void take_campaign_out(struct candidate *cand, size_t *n, uint16_t campai
     *n = kept;
 }
 
-/* What one group's policy wants of its first `n` candidates. *ret_x: the features of the choice,
- * owned by the caller, NULL if the policy has none. False: memory is out. */
+static struct would would_of(const struct choice *choice, const struct candidate *cand) {
+    bool nothing = choice->index < 0;
+    return (struct would){.known = true,
+                          .campaign = nothing ? -1 : (int16_t)cand[choice->index].campaign,
+                          .offer = nothing ? 0 : cand[choice->index].offer,
+                          .propensity = choice->propensity};
+}
+
+/* The policy itself, or the rules for it; then it says what it would have done. */
+static void consult(const struct policy_context *c, int64_t now_ms, const struct group *g,
+                    const struct arms *arms, struct answer *ret) {
+    uint64_t seed = arms->cand[0].trigger_hash[0];
+    struct choice choice = {.index = -1, .propensity = 1};
+    bool acts =
+        g->spec.mode == MODE_ONLINE &&
+        !(c->set->n_experiments && experiment_rules_choose(c, group_of(c->set, arms->cand)));
+    g->kind->decide(g->self, c, now_ms, seed, arms, &choice);
+    if (!acts && g->kind != &policy_rules) {
+        ret->would = would_of(&choice, arms->cand);
+        choice = (struct choice){.index = -1, .propensity = 1};
+        policy_rules.decide(NULL, c, now_ms, seed, arms, &choice);
+    }
+    ret->choice = choice;
+}
+
+/* What one group's policy wants of its first `n` candidates; answer_done afterwards. False: memory
+ * is out. */
 static bool ask(const struct policy_context *c, int64_t now_ms, const struct group *g,
-                const struct candidate *cand, size_t n, struct choice *ret, float **ret_x) {
-    bool acts = g->spec.mode == MODE_ONLINE &&
-                !(c->set->n_experiments && experiment_rules_choose(c, group_of(c->set, cand)));
+                const struct candidate *cand, size_t n, struct answer *ret) {
     struct arms arms = {.n = n, .cand = cand};
-    *ret_x = NULL;
-    *ret = (struct choice){-1, 1};
+    *ret = (struct answer){0};
     if (!g->kind->features) {
-        (acts ? g->kind : &policy_rules)
-            ->decide(g->self, c, now_ms, cand[0].trigger_hash[0], &arms, ret);
+        consult(c, now_ms, g, &arms, ret);
         return true;
     }
     float own[POLICY_PAIRS_MAX * FEATURES_OWN];
-    autofree(free) float *x = malloc(FEATURES_BYTES);
+    float *x = ret->x = malloc(FEATURES_BYTES);
     if (!x)
         return false;
     features(c, now_ms, cand, n, x, own);
     arms.shared = x;
     arms.own = own;
-    (acts ? g->kind : &policy_rules)
-        ->decide(g->self, c, now_ms, cand[0].trigger_hash[0], &arms, ret);
-    if (ret->index >= 0)
-        memcpy(x + FEATURES_SHARED, own + (size_t)ret->index * FEATURES_OWN,
+    consult(c, now_ms, g, &arms, ret);
+    if (g->kind->looks_ahead && g->spec.mode != MODE_LOG_ONLY) {
+        ret->step = step_new(c, now_ms, &arms, &ret->choice);
+        if (!ret->step)
+            return false;
+    }
+    int chosen = ret->choice.index;
+    if (chosen >= 0)
+        memcpy(x + FEATURES_SHARED, own + (size_t)chosen * FEATURES_OWN,
                FEATURES_OWN * sizeof *own);
     else
         memset(x + FEATURES_SHARED, 0, FEATURES_OWN * sizeof *own);
-    *ret_x = TAKE(x);
     return true;
 }
 
 /* That nothing was sent has an outcome too, if a policy that is to be judged chose it. */
 static bool open_nothing(const struct policy_context *c, int64_t now_ms,
-                         const struct candidate *cand, double propensity, float *x_taken,
-                         struct decisions *out) {
-    if (!ext_get(c->user) || !feedback_reserve(c, now_ms, out)) {
-        free(x_taken);
+                         const struct candidate *cand, struct answer *a, struct decisions *out) {
+    if (!ext_get(c->user) || !feedback_reserve(c, now_ms, out))
         return false;
-    }
-    feedback_open(c, now_ms, cand, propensity, true, x_taken);
+    open_window(c, now_ms, cand, true, a, out);
     return true;
+}
+
+/* The first `mine` of n candidates are one group's. What became of them; PR_POLICY: nothing, and
+ * the next group may. */
+static enum policy_reason settle(const struct policy_context *c, int64_t now_ms,
+                                 const struct group *g, const struct candidate *cand, size_t n,
+                                 size_t mine, struct answer *a, struct decisions *out) {
+    int index = a->choice.index;
+    if (index < 0 || (size_t)index >= mine) {
+        record_all(c, now_ms, cand, mine, -1, PR_POLICY, a, out);
+        bool judged = g->kind != &policy_rules;
+        return judged && !open_nothing(c, now_ms, cand, a, out) ? PR_COUNT : PR_POLICY;
+    }
+    enum policy_reason r = send(c, now_ms, &cand[index], a, out);
+    if (r == PR_SENT)
+        record_all(c, now_ms, cand, n, cand[index].campaign, PR_NOT_BEST, a, out);
+    else if (r == PR_BUDGET) /* another thread spent the last of it just now */
+        record(c, now_ms, &cand[index], PR_BUDGET, 1, out);
+    return r;
 }
 
 /* One of those that passed goes out, or none: the groups are asked in the order of their foremost
@@ -233,29 +297,20 @@ static void choose(const struct policy_context *c, int64_t now_ms, struct candid
     while (n && !out->failed) {
         size_t g = group_of(set, &cand[foremost(set, cand, n)]);
         size_t mine = partition(set, g, cand, n);
-        struct choice choice;
-        float *x;
-        if (!ask(c, now_ms, &set->group[g], cand, mine, &choice, &x)) {
-            out->failed = true;
+        struct answer a;
+        enum policy_reason r = PR_COUNT;
+        if (ask(c, now_ms, &set->group[g], cand, mine, &a))
+            r = settle(c, now_ms, &set->group[g], cand, n, mine, &a, out);
+        answer_done(&a);
+        switch (r) {
+        case PR_SENT:
             return;
-        }
-        if (choice.index < 0 || (size_t)choice.index >= mine) {
-            record_all(c, now_ms, cand, mine, -1, PR_POLICY, choice.propensity, out);
-            if (set->group[g].kind == &policy_rules ||
-                !open_nothing(c, now_ms, cand, choice.propensity, TAKE(x), out))
-                out->failed |= set->group[g].kind != &policy_rules;
+        case PR_BUDGET:
+            take_campaign_out(cand, &n, cand[a.choice.index].campaign);
+            break;
+        case PR_POLICY:
             n -= mine;
             memmove(cand, cand + mine, n * sizeof *cand);
-            continue;
-        }
-        struct candidate chosen = cand[choice.index];
-        switch (send(c, now_ms, &chosen, choice.propensity, TAKE(x), out)) {
-        case PR_SENT:
-            record_all(c, now_ms, cand, n, chosen.campaign, PR_NOT_BEST, choice.propensity, out);
-            return;
-        case PR_BUDGET: /* another thread spent the last of it just now */
-            record(c, now_ms, &chosen, PR_BUDGET, 1, out);
-            take_campaign_out(cand, &n, chosen.campaign);
             break;
         default:
             out->failed = true;
@@ -329,7 +384,8 @@ static void rules_decide(void *self, const struct policy_context *c, int64_t now
     (void)self;
     (void)now_ms;
     (void)seed;
-    *ret = (struct choice){(int)foremost(c->set, arms->cand, arms->n), 1};
+    ret->index = (int)foremost(c->set, arms->cand, arms->n);
+    ret->propensity = 1;
 }
 
 const struct policy_kind policy_rules = {.name = "rules", .decide = rules_decide};
@@ -341,8 +397,8 @@ static void random_decide(void *self, const struct policy_context *c, int64_t no
     (void)c;
     (void)now_ms;
     rng_seed(&r, seed);
-    *ret =
-        (struct choice){(int)rng_below(&r, (uint32_t)arms->n + 1) - 1, 1 / ((double)arms->n + 1)};
+    ret->index = (int)rng_below(&r, (uint32_t)arms->n + 1) - 1;
+    ret->propensity = 1 / ((double)arms->n + 1);
 }
 
 const struct policy_kind policy_random = {
@@ -352,4 +408,10 @@ void policy_learn(const struct policy_set *s, const struct outcome *o) {
     const struct group *g = &s->group[s->c[o->campaign].group];
     if (g->kind->learn && g->spec.mode != MODE_LOG_ONLY)
         g->kind->learn(g->self, o);
+}
+
+void policy_follow(const struct policy_set *s, const struct passage *p) {
+    const struct group *g = &s->group[p->group];
+    if (g->kind->follow && g->spec.mode != MODE_LOG_ONLY)
+        g->kind->follow(g->self, p);
 }

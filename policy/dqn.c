@@ -142,17 +142,29 @@ double dqn_epsilon(const struct dqn *d) {
     return d->c.epsilon_first + share * ((double)d->c.epsilon_last - d->c.epsilon_first);
 }
 
-struct dqn_choice dqn_decide(const struct dqn *d, struct mlp_pass *pass, const float *state,
-                             const struct dqn_actions *allowed, double epsilon, struct rng *rng) {
+/* The best of what is open, nothing included, and of how many; false where too few similar states
+ * were seen. */
+static bool best_open(const struct dqn *d, struct mlp_pass *pass, const float *state,
+                      struct dqn_actions *open, size_t *ret_best, size_t *ret_n) {
     float q[DQN_ACTIONS_MAX];
     if (d->familiar && !(familiar_count(d->familiar, state) >= d->c.familiar_min))
-        return (struct dqn_choice){DQN_UNFAMILIAR, 1};
+        return false;
     mlp_forward(d->online, pass, 1, state, d->c.states, q);
-    struct dqn_actions open = *allowed;
-    dqn_allow(&open, DQN_NOTHING);
-    size_t best = best_of(q, d->c.actions, &open), chosen = best, n = 0;
+    dqn_allow(open, DQN_NOTHING);
+    *ret_best = best_of(q, d->c.actions, open);
+    *ret_n = 0;
     for (size_t a = 0; a < d->c.actions; a++)
-        n += dqn_allowed(&open, a);
+        *ret_n += dqn_allowed(open, a);
+    return true;
+}
+
+struct dqn_choice dqn_decide(const struct dqn *d, struct mlp_pass *pass, const float *state,
+                             const struct dqn_actions *allowed, double epsilon, struct rng *rng) {
+    struct dqn_actions open = *allowed;
+    size_t best, n;
+    if (!best_open(d, pass, state, &open, &best, &n))
+        return (struct dqn_choice){DQN_UNFAMILIAR, 1};
+    size_t chosen = best;
     if (rng_unit(rng) < epsilon) {
         size_t left = rng_below(rng, (uint32_t)n);
         for (chosen = 0; !dqn_allowed(&open, chosen) || left-- > 0;)
@@ -160,6 +172,17 @@ struct dqn_choice dqn_decide(const struct dqn *d, struct mlp_pass *pass, const f
     }
     double even = epsilon / (double)n;
     return (struct dqn_choice){(int)chosen, chosen == best ? 1 - epsilon + even : even};
+}
+
+double dqn_probability(const struct dqn *d, struct mlp_pass *pass, const float *state,
+                       const struct dqn_actions *allowed, double epsilon, size_t action) {
+    struct dqn_actions open = *allowed;
+    size_t best, n;
+    if (!best_open(d, pass, state, &open, &best, &n))
+        return NAN;
+    if (action >= d->c.actions || !dqn_allowed(&open, action))
+        return 0;
+    return epsilon / (double)n + (action == best ? 1 - epsilon : 0);
 }
 
 static bool finite_row(const float *x, size_t n) {

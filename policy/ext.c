@@ -1,6 +1,6 @@
 /* A user's part: timers, sends, marks and views; nothing at all for most users. */
 #include "policy/features.h"
-#include "policy/internal.h"
+#include "policy/steps.h"
 
 int ext_grow(void **array, size_t n, size_t width) {
     if (n >= UINT16_MAX)
@@ -55,12 +55,13 @@ void policy_user_free(void *ext) {
     free(x->denials);
     free(x->exposures);
     free(x->traits);
+    steps_free(x);
     free(x);
 }
 void ext_drop_if_empty(struct user *u) {
     const struct user_ext *x = u->ext;
     if (x && !x->n_timers && !x->n_sends && !x->n_marks && !x->n_views && !x->n_pending &&
-        !x->n_denials && !x->n_exposures && !x->n_traits && !x->minor &&
+        !x->n_denials && !x->n_exposures && !x->n_traits && !x->n_steps && !x->minor &&
         x->lapse_ms == TIME_UNSET) {
         policy_user_free(u->ext);
         u->ext = NULL;
@@ -80,7 +81,7 @@ size_t policy_user_bytes(const struct user *u) {
                     capacity(x->n_pending) * sizeof *x->pending +
                     capacity(x->n_denials) * sizeof *x->denials +
                     capacity(x->n_exposures) * sizeof *x->exposures +
-                    capacity(x->n_traits) * sizeof *x->traits + features;
+                    capacity(x->n_traits) * sizeof *x->traits + steps_bytes(x) + features;
 }
 
 void ext_timer_remove(struct user_ext *x, size_t i) {

@@ -3,10 +3,10 @@
 
 #include "model/block.h"
 #include "policy/features.h"
-#include "policy/internal.h"
+#include "policy/steps.h"
 
-/* Version 1 had no windows and no denials; it is still read. */
-enum { EXT_VERSION = 2, EXT_VERSION_FIRST = 1, NO_EXT = 0 };
+/* Version 1 had no windows and no denials, version 2 no steps; both are still read. */
+enum { EXT_VERSION = 3, EXT_VERSION_WINDOWS = 2, EXT_VERSION_FIRST = 1, NO_EXT = 0 };
 
 /* Beside the version: a block of exposures and traits follows. */
 enum { EXT_MORE = 0x40, MORE_VERSION = 1 };
@@ -157,6 +157,7 @@ int policy_user_encode(const struct policy_set *set, const struct user *u, const
         wire_put_u32(out, x->views[i].category);
     }
     encode_answers(set, x, out);
+    steps_encode(set, x, out);
     int r = block_end(out, at);
     return r == 0 && more ? encode_more(x, out) : r;
 }
@@ -299,8 +300,10 @@ static int restore_payload(const struct policy_set *set, struct model *m, bool a
         v->item = wire_get_u32(w);
         v->category = wire_get_u32(w);
     }
-    if (version >= EXT_VERSION && r == 0)
+    if (version >= EXT_VERSION_WINDOWS && r == 0)
         r = restore_answers(set, w, x);
+    if (version >= EXT_VERSION && r == 0)
+        r = steps_restore(set, w, x);
     return r ? r : w->bad || w->p != w->end ? -EBADMSG : 0;
 }
 

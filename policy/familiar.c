@@ -9,6 +9,8 @@ struct familiar {
     float *direction; /* float[features / 2][states] */
     struct ridge sums;
     struct ridge_fit fit;
+    float *inverse;  /* float[features][features]: covariance of the fit, once for all states */
+    double *scratch; /* double[features][features] */
 };
 
 int familiar_new(const struct familiar_config *c, struct familiar **ret) {
@@ -26,11 +28,15 @@ int familiar_new(const struct familiar_config *c, struct familiar **ret) {
         return r;
     size_t n = (size_t)c->features / 2 * c->states;
     f->direction = calloc(n, sizeof *f->direction);
-    if (!f->direction)
+    n = (size_t)c->features * c->features;
+    f->inverse = calloc(n, sizeof *f->inverse);
+    f->scratch = calloc(n, sizeof *f->scratch);
+    if (!f->direction || !f->inverse || !f->scratch)
         return -ENOMEM;
     struct rng rng;
     rng_seed(&rng, c->seed);
-    for (size_t i = 0; i < n; i++) /* exp(-distance² / 2·(reach / 2)²): two widths are far */
+    for (size_t i = 0; i < (size_t)c->features / 2 * c->states;
+         i++) /* exp(-distance² / 2·(reach / 2)²): two widths are far */
         f->direction[i] = (float)(rng_normal(&rng) * 2 / (double)c->reach);
     r = familiar_refresh(f, 0);
     if (r < 0)
@@ -45,6 +51,8 @@ void familiar_free(struct familiar *f) {
     ridge_done(&f->sums);
     ridge_fit_done(&f->fit);
     free(f->direction);
+    free(f->inverse);
+    free(f->scratch);
     free(f);
 }
 
@@ -69,15 +77,22 @@ int familiar_refresh(struct familiar *f, int64_t now_ms) {
     double penalty[RIDGE_DIM_MAX];
     for (uint32_t i = 0; i < f->c.features; i++)
         penalty[i] = 1;
-    return ridge_solve(&f->sums, &(struct ridge_prior){penalty, 1, INFINITY}, now_ms, &f->fit);
+    int r = ridge_solve(&f->sums, &(struct ridge_prior){penalty, 1, INFINITY}, now_ms, &f->fit);
+    if (r < 0)
+        return r;
+    ridge_inverse(&f->fit, f->scratch);
+    for (size_t i = 0; i < (size_t)f->c.features * f->c.features; i++)
+        f->inverse[i] = (float)f->scratch[i];
+    return 0;
 }
 
 double familiar_count(const struct familiar *f, const float *state) {
-    float x[RIDGE_DIM_MAX];
-    double mean, sd;
+    float x[RIDGE_DIM_MAX], y[RIDGE_DIM_MAX];
+    size_t n = f->c.features;
     features(f, state, x);
-    ridge_estimate(&f->fit, x, &mean, &sd);
-    return sd > 0 ? fmax(0, 1 / (sd * sd) - 1) : 0;
+    f->k->matvec(n, n, f->inverse, x, y);
+    double left = f->k->dot(n, x, y); /* of a variance of 1 */
+    return left > 0 ? fmax(0, 1 / left - 1) : 0;
 }
 
 struct ridge *familiar_sums(struct familiar *f) {

@@ -2,7 +2,7 @@
  * money what came of it. */
 #include <math.h>
 
-#include "policy/internal.h"
+#include "policy/steps.h"
 
 /* 32 hex digits, as trigger ids are printed. */
 static bool parse_id(struct str s, uint64_t ret[2]) {
@@ -260,6 +260,7 @@ static void close_window(const struct policy_context *c, size_t i, int64_t now_m
     out->o[out->n_o] = weigh(c, &x->pending[i], now_ms);
     out->o[out->n_o++].x = TAKE(x->pending[i].x);
     ext_pending_remove(x, i);
+    steps_close(c, &out->o[out->n_o - 1], out);
 }
 
 void feedback_close_due(const struct policy_context *c, int64_t now_ms, struct decisions *out) {
@@ -298,12 +299,17 @@ void feedback_open(const struct policy_context *c, int64_t now_ms, const struct 
 void policy_decisions_reset(struct decisions *out) {
     for (size_t i = 0; i < out->n_o; i++)
         free(out->o[i].x);
-    out->n = out->n_o = 0;
+    for (size_t i = 0; i < out->n_p; i++) {
+        free(out->p[i].state);
+        free(out->p[i].next);
+    }
+    out->n = out->n_o = out->n_p = 0;
 }
 
 void policy_decisions_free(struct decisions *out) {
     policy_decisions_reset(out);
     free(out->d);
     free(out->o);
+    free(out->p);
     *out = (struct decisions){0};
 }

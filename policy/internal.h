@@ -1,8 +1,8 @@
 /* What policy's files share: the compiled set, a shard's books, a user's state. */
 #pragma once
 
+#include "policy/deep.h"
 #include "policy/evidence.h"
-#include "policy/learned.h"
 #include "policy/spec.h"
 
 #define TIME_NEVER INT64_MAX
@@ -18,8 +18,9 @@ struct campaign {
     int64_t start_ms, end_ms; /* decided within [start, end) */
     int64_t keep_ms;          /* how long a send matters to its caps and re-entry */
     uint16_t group;
-    uint32_t category_hash; /* of the trigger's category */
-    int follows;            /* index of the campaign that its trigger names; -1: none */
+    uint8_t action[OFFERS_MAX]; /* dqn: numbers of its offers */
+    uint32_t category_hash;     /* of the trigger's category */
+    int follows;                /* index of the campaign that its trigger names; -1: none */
     uint64_t holdout_seed, fingerprint;
     bool has_budget;
     uint64_t holdout_key, holdout_print; /* of its hold-out: which, and what must not change */
@@ -45,6 +46,7 @@ struct group {
     const struct policy_kind *kind;
     void *self;
     struct learned *learned; /* owned; NULL: does not learn */
+    struct deep *deep;       /* owned; NULL: is not dqn */
 };
 
 struct pool {
@@ -245,11 +247,12 @@ struct trait { /* a value of an attribute, both hashes */
     uint32_t attribute, value;
 };
 
+struct step;
 /* Arrays hold room for the next power of two of their n, and none when n is 0. */
 struct user_ext {
     int64_t clock_ms; /* newest decision or fired timer */
     int64_t lapse_ms; /* lapses due up to here have fired */
-    uint16_t n_timers, n_sends, n_marks, n_views, n_pending, n_denials;
+    uint16_t n_timers, n_sends, n_marks, n_views, n_pending, n_denials, n_steps;
     bool minor;              /* said to be younger than protect.minimum_age */
     struct timer *timers;    /* by due time, then campaign: at most TIMER_KINDS per campaign */
     struct sent *sends;      /* oldest first: what caps, re-entry or repeats still need */
@@ -260,6 +263,7 @@ struct user_ext {
     uint16_t n_exposures, n_traits;
     struct exposure *exposures; /* each experiment once */
     struct trait *traits;       /* each attribute once */
+    struct step **steps;        /* policy/steps.h, oldest first */
 };
 
 /* Sends kept beyond what caps need, so that a repeat of their event is known. */

@@ -13,8 +13,14 @@ enum { REFRESH_EVERY = 32, ROOMS = 64 };
 #define THOMPSON_PRIOR 50
 
 struct learned {
-    struct bandit *bandit;
-    struct ridge mine;     /* what this process was told; delta: and has not been added to it yet */
+    struct bandit *bandit; /* of all samples: */
+    struct ridge mine;     /* what this process was told, */
+    struct peer {
+        uint64_t who;
+        struct ridge sums;
+    } * other; /* and the others */
+    size_t n_other;
+    int64_t newest_ms;     /* outcome that was told */
     pthread_rwlock_t lock; /* of all above: deciding reads */
     pthread_mutex_t room_lock;
     struct bandit_room *room[ROOMS]; /* that nobody uses now */
@@ -58,6 +64,9 @@ void learned_free(struct learned *l) {
         bandit_room_free(l->room[i]);
     bandit_free(l->bandit);
     ridge_done(&l->mine);
+    for (size_t i = 0; i < l->n_other; i++)
+        ridge_done(&l->other[i].sums);
+    free(l->other);
     pthread_mutex_destroy(&l->room_lock);
     pthread_rwlock_destroy(&l->lock);
     free(l);
@@ -83,28 +92,63 @@ static void room_give(struct learned *l, struct bandit_room *room) {
     bandit_room_free(room);
 }
 
+/* Offers of one campaign differ only in their depth. */
+static struct bandit_arms bandit_arms_of(const struct arms *arms, uint16_t *like) {
+    for (size_t i = 0; i < arms->n; i++)
+        like[i] =
+            i && arms->cand[i].campaign == arms->cand[i - 1].campaign ? like[i - 1] : (uint16_t)i;
+    return (struct bandit_arms){arms->n, arms->shared, arms->own, like, 0, FEATURES_DEPTH};
+}
+
 /* Without memory nothing is sent. */
 static void learned_decide(void *self, const struct policy_context *c, int64_t now_ms,
                            uint64_t seed, const struct arms *arms, struct choice *ret) {
     struct learned *l = self;
     uint16_t like[POLICY_PAIRS_MAX];
-    struct bandit_arms of = {arms->n, arms->shared, arms->own, like, 0, FEATURES_DEPTH};
+    struct bandit_arms of = bandit_arms_of(arms, like);
     struct bandit_room *room = room_take(l);
     struct rng rng;
     (void)c;
     (void)now_ms;
-    *ret = (struct choice){-1, 1};
+    *ret = (struct choice){.index = -1, .propensity = 1};
     if (!room)
         return;
-    for (size_t i = 0; i < arms->n; i++)
-        like[i] =
-            i && arms->cand[i].campaign == arms->cand[i - 1].campaign ? like[i - 1] : (uint16_t)i;
     rng_seed(&rng, seed);
     pthread_rwlock_rdlock(&l->lock);
     struct bandit_choice got = bandit_decide(l->bandit, room, &of, &rng);
     pthread_rwlock_unlock(&l->lock);
     room_give(l, room);
-    *ret = (struct choice){got.arm, got.propensity};
+    ret->index = got.arm;
+    ret->propensity = got.propensity;
+}
+
+bool learned_probabilities(struct learned *l, const struct arms *arms, double *ret) {
+    uint16_t like[POLICY_PAIRS_MAX];
+    struct bandit_arms of = bandit_arms_of(arms, like);
+    struct bandit_room *room = room_take(l);
+    if (!room)
+        return false;
+    pthread_rwlock_rdlock(&l->lock);
+    bandit_probabilities(l->bandit, room, &of, ret);
+    pthread_rwlock_unlock(&l->lock);
+    room_give(l, room);
+    return true;
+}
+
+double learned_mean(struct learned *l, const float *shared, const float *own) {
+    double mean;
+    pthread_rwlock_rdlock(&l->lock);
+    bandit_estimate(l->bandit, shared, own, &mean, NULL);
+    pthread_rwlock_unlock(&l->lock);
+    return mean;
+}
+
+double learned_noise(struct learned *l, double *ret_samples) {
+    pthread_rwlock_rdlock(&l->lock);
+    double noise = bandit_noise(l->bandit);
+    *ret_samples = bandit_samples(l->bandit);
+    pthread_rwlock_unlock(&l->lock);
+    return noise;
 }
 
 static void learned_learn(void *self, const struct outcome *o) {
@@ -114,6 +158,7 @@ static void learned_learn(void *self, const struct outcome *o) {
         return;
     memcpy(x, o->x, sizeof x);
     pthread_rwlock_wrlock(&l->lock);
+    l->newest_ms = MAX(l->newest_ms, o->closed_ms);
     const float *own = o->nothing ? NULL : o->x + FEATURES_SHARED;
     if (bandit_learn(l->bandit, o->x, own, o->reward, 1, o->sent_ms)) {
         ridge_add(&l->mine, x, o->reward, 1, o->sent_ms);
@@ -138,14 +183,47 @@ int learned_encode(struct learned *l, struct buf *out, uint64_t *ret_samples) {
     return r;
 }
 
-int learned_restore(struct learned *l, bool mine, const void *p, size_t n) {
+/* NULL: memory is out. */
+static struct ridge *part_of(struct learned *l, uint64_t who) {
+    if (!who)
+        return &l->mine;
+    for (size_t i = 0; i < l->n_other; i++)
+        if (l->other[i].who == who)
+            return &l->other[i].sums;
+    struct peer *more = reallocarray(l->other, l->n_other + 1, sizeof *more);
+    if (!more)
+        return NULL;
+    l->other = more;
+    struct peer *peer = &more[l->n_other];
+    peer->who = who;
+    if (ridge_init(&peer->sums, l->mine.dim, l->mine.half_life_ms, l->mine.features) < 0)
+        return NULL;
+    l->n_other++;
+    return &peer->sums;
+}
+
+static int assemble(struct learned *l) {
+    autofree(free) const struct ridge **part = calloc(l->n_other + 1, sizeof *part);
+    if (!part)
+        return -ENOMEM;
+    part[0] = &l->mine;
+    for (size_t i = 0; i < l->n_other; i++)
+        part[1 + i] = &l->other[i].sums;
+    int r = bandit_assemble(l->bandit, part, l->n_other + 1);
+    return r < 0 ? r : bandit_refresh(l->bandit, l->newest_ms);
+}
+
+int learned_restore(struct learned *l, uint64_t who, const void *p, size_t n) {
     size_t used;
     pthread_rwlock_wrlock(&l->lock);
-    int r = bandit_merge(l->bandit, p, n, &used);
-    if (r == 0 && mine)
-        r = ridge_restore(&l->mine, p, n, &used);
+    struct ridge *part = part_of(l, who);
+    int r = !part ? -ENOMEM : 0;
+    if (r == 0 && n)
+        r = ridge_restore(part, p, n, &used);
+    else if (r == 0)
+        ridge_clear(part);
     if (r == 0)
-        r = bandit_refresh(l->bandit, 0);
+        r = assemble(l);
     pthread_rwlock_unlock(&l->lock);
     return r;
 }

@@ -1,5 +1,7 @@
 /* A bandit (policy/bandit.h) as the policy of a group: shared by all threads of the process, and
- * by all processes in that each one's samples are kept apart and added up by the others. */
+ * by all processes in that each one's samples are kept apart and added up by the others. A process
+ * that is gone leaves its samples behind; they stay part of what is known, once, for as long as its
+ * record is there. */
 #pragma once
 
 #include "policy/spec.h"
@@ -12,9 +14,20 @@ DEFINE_CLEANUP(struct learned, learned_free)
 /* Its `self` is a struct learned. */
 extern const struct policy_kind policy_learned;
 
+/* ---- for policies that ask it; thread: any ------------------------------------- */
+/* The probability of nothing, ret[0], and of each arm, ret[1 + i]. False: memory is out. */
+bool learned_probabilities(struct learned *l, const struct arms *arms, double *ret);
+/* Expected reward of a choice, as of the last refresh; own NULL: of nothing. */
+double learned_mean(struct learned *l, const float *shared, const float *own);
+/* Standard deviation of rewards, and how many were told, by all processes. */
+double learned_noise(struct learned *l, double *ret_samples);
+
+/* ---- records ------------------------------------------------------------------- */
 /* The samples of this process, whole. Thread: any. 0 or -ENOMEM; *ret_samples: how many it took
  * since it was made. */
 int learned_encode(struct learned *l, struct buf *out, uint64_t *ret_samples);
-/* Samples written by learned_encode: of this process before it was restarted (`mine`: they go on
- * to be its own), or another's. Each once. 0, -EBADMSG or -EINVAL (other columns). */
-int learned_restore(struct learned *l, bool mine, const void *p, size_t n);
+/* Samples written by learned_encode, of `who` (a hash of its name): they replace what was known of
+ * that process. 0: of this one before it was restarted; they go on to be its own, and replace what
+ * it was told since. n 0: that process's samples are forgotten. Thread: any, while others decide
+ * and learn. 0, -EBADMSG, -EINVAL (other columns) or -ENOMEM, and nothing changed. */
+int learned_restore(struct learned *l, uint64_t who, const void *p, size_t n);

@@ -89,6 +89,15 @@ struct consent {
 
 struct policy_set;
 struct policy_shard;
+struct passage;
+
+/* What a group's policy would have done where the rules acted for it (apprentice, log-only). */
+struct would {
+    bool known;
+    uint8_t offer;
+    int16_t campaign; /* -1: nothing */
+    double propensity;
+};
 
 /* One trigger or suppression, to be logged and (if sent) emitted. */
 struct decision {
@@ -108,6 +117,7 @@ struct decision {
     uint64_t cause_hash; /* hash_str(id of the event that set it off, 0); for price drops and
                           * lapses, of the timer's identity */
     bool exposed;        /* the first decision after an exposure to an experiment */
+    struct would would;
     struct user *user;
 };
 
@@ -117,6 +127,8 @@ struct decisions {
     size_t n, cap;
     struct outcome *o;
     size_t n_o, cap_o;
+    struct passage *p; /* policy/passage.h */
+    size_t n_p, cap_p;
     bool failed;
 };
 void policy_decisions_reset(struct decisions *out); /* empty again, memory kept */
@@ -240,13 +252,16 @@ struct arms {
 struct choice {
     int index;         /* into the candidates; -1: send nothing */
     double propensity; /* probability of this very action, in (0, 1] */
+    int by;            /* enum decider, policy/passage.h; 0 from policies that do not look ahead */
+    double other;      /* of theirs: see struct passage */
 };
 
 /* What decides for a group. One `self` may serve several threads at once: what it changes is its
  * own to guard. */
 struct policy_kind {
     const char *name;
-    bool features; /* wants them, and outcomes carry those of what was chosen */
+    bool features;    /* wants them, and outcomes carry those of what was chosen */
+    bool looks_ahead; /* wants passages */
     /* A pure function of its arguments and `self` at that moment; randomness comes from
      * `seed`, which is another for each moment and user and the same when it is decided again.
      * May be called again with fewer arms when the chosen one's budget was spent by another
@@ -256,6 +271,8 @@ struct policy_kind {
     /* What became of a choice (NULL: learns nothing). Called by whoever takes the outcomes, once
      * for each one of the group whose mode is online or apprentice. */
     void (*learn)(void *self, const struct outcome *o);
+    /* How a user went on from a decision; may be NULL. As `learn`. */
+    void (*follow)(void *self, const struct passage *p);
 };
 /* The highest priority, then file order; propensity 1. What every group starts with. */
 extern const struct policy_kind policy_rules;
@@ -268,5 +285,9 @@ struct str policy_group_name(const struct policy_set *s, size_t group);
 struct learned; /* policy/learned.h */
 /* What the group learned; NULL: its policy does not learn. */
 struct learned *policy_group_learned(const struct policy_set *s, size_t group);
-/* Hands outcomes to the policies that learn from them. */
+struct deep; /* policy/deep.h */
+/* NULL: the group's policy is not dqn. */
+struct deep *policy_group_deep(const struct policy_set *s, size_t group);
+/* Hands outcomes to the policies that learn from them, and passages likewise. */
 void policy_learn(const struct policy_set *s, const struct outcome *o);
+void policy_follow(const struct policy_set *s, const struct passage *p);

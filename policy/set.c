@@ -2,6 +2,8 @@
 
 #include "policy/internal.h"
 
+#define HORIZON_MS (INT64_C(30) * 86400000)
+
 static const char *const reason_names[PR_COUNT] = {
 #define X(sym, name, help) name,
     POLICY_REASONS(X)
@@ -44,8 +46,10 @@ void policy_set_free(struct policy_set *s) {
         experiment_free(&s->experiment[i]);
     free(s->experiment);
     evidence_list_free(s->evidence);
-    for (size_t i = 0; i < s->n_groups; i++)
+    for (size_t i = 0; i < s->n_groups; i++) {
+        deep_free(s->group[i].deep);
         learned_free(s->group[i].learned);
+    }
     for (size_t i = 0; i < s->n_pools; i++)
         pool_free(&s->pool[i]);
     free(s->c);
@@ -147,10 +151,35 @@ static int compile_groups(struct policy_set *s, const struct policy_spec *spec, 
             g->kind = &policy_random;
         if (g->spec.method == METHOD_RULES || g->spec.method == METHOD_RANDOM)
             continue;
-        int r = learned_new(g->spec.method, s->trigger_seed, &g->learned);
+        bool deep = g->spec.method == METHOD_DQN;
+        int r = learned_new(deep ? METHOD_THOMPSON : g->spec.method, s->trigger_seed, &g->learned);
+        if (r == 0 && deep) {
+            g->spec.horizon_ms = g->spec.horizon_ms > 0 ? g->spec.horizon_ms : HORIZON_MS;
+            r = deep_new(g->learned, g->spec.horizon_ms, s->trigger_seed, &g->deep);
+        }
         if (r < 0)
             return r;
-        policy_set_use(s, s->n_groups - 1, &policy_learned, g->learned);
+        if (deep)
+            policy_set_use(s, s->n_groups - 1, &policy_deep, g->deep);
+        else
+            policy_set_use(s, s->n_groups - 1, &policy_learned, g->learned);
+    }
+    return 0;
+}
+
+/* Of the offers of groups that look ahead. */
+static int number_actions(struct policy_set *s) {
+    for (size_t g = 0; g < s->n_groups; g++) {
+        struct dqn_actions taken = {0};
+        size_t n = 0;
+        for (size_t i = 0; s->group[g].deep && i < s->n; i++) {
+            struct campaign *k = &s->c[i];
+            for (size_t o = 0; k->group == g && o < k->spec.n_offers; o++) {
+                if (++n > DEEP_OFFERS_MAX)
+                    return -E2BIG;
+                k->action[o] = deep_action(k->hash, k->spec.offer[o].name, &taken);
+            }
+        }
     }
     return 0;
 }
@@ -402,6 +431,8 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
     s->holdout_print = hash_bytes(&s->holdout, sizeof s->holdout, s->holdout_seed);
     r = experiments_compile(s, spec, &text);
     if (r == 0)
+        r = number_actions(s);
+    if (r == 0)
         r = resolve_follows(s);
     if (r == 0)
         r = build_indexes(s);
@@ -427,6 +458,10 @@ struct str policy_group_name(const struct policy_set *s, size_t group) {
 
 struct learned *policy_group_learned(const struct policy_set *s, size_t group) {
     return s->group[group].learned;
+}
+
+struct deep *policy_group_deep(const struct policy_set *s, size_t group) {
+    return s->group[group].deep;
 }
 
 size_t policy_groups(const struct policy_set *s) {

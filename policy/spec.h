@@ -118,6 +118,7 @@ struct group_spec {
     struct str name;
     enum policy_method method;
     enum policy_mode mode;
+    int64_t horizon_ms; /* dqn: what comes so long after counts a tenth; 0: 30 days */
 };
 
 /* Whom and what to stay away from, whatever a campaign says. */
@@ -216,9 +217,9 @@ struct policy_spec {
     const struct campaign_spec *campaign;
 };
 
-/* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns, offers or channels), -EEXIST (two
- * campaigns with one id) -ENOTSUP (dqn cannot choose yet) or -EINVAL (a condition that does not
- * parse, a number out of its bounds): the caller has checked these and told people about them. */
+/* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns, offers, channels, or offers of one dqn group),
+ * -EEXIST (two campaigns with one id) or -EINVAL (a condition that does not parse, a number out of
+ * its bounds): the caller has checked these and told people about them. */
 int policy_set_new(const struct policy_spec *spec, struct policy_set **ret);
 
 int64_t policy_window_ms(const struct campaign_spec *c); /* of its answers */

@@ -1,7 +1,7 @@
 /* What sets a campaign off: events, timers, price drops. */
 #include <math.h>
 
-#include "policy/internal.h"
+#include "policy/steps.h"
 
 /* The earliest lapse that is still to fire, and which campaigns share it: those of
  * `lapsed` from *ret_from on with the same days. TIME_NEVER: none. */
@@ -23,6 +23,7 @@ int64_t next_due(const struct policy_set *set, const struct policy_shard *s, con
     size_t from;
     int64_t due = u->prof.last_ms ? next_lapse(set, s, u, &from) : TIME_NEVER;
     due = MIN(due, MIN(feedback_due(x), exposure_due(x)));
+    due = MIN(due, steps_due(set, x));
     return x && x->n_timers ? MIN(due, x->timers[0].due_ms) : due;
 }
 
@@ -293,6 +294,7 @@ void policy_on_time(const struct policy_context *c, int64_t now_ms, struct decis
         struct candidate cand[POLICY_CAMPAIGNS_MAX];
         feedback_close_due(c, due, out);
         exposure_close_due(c, due);
+        steps_end_due(c, due, out);
         size_t n = take_due(c, due, cand, out);
         struct user_ext *x = u->ext;
         if (out->failed || !n)

@@ -78,7 +78,7 @@ static double run(enum policy_method method, double *ret_p99) {
 int main(int argc, char **argv) {
     printf("%-10s %10s %10s   µs a decision, %d campaigns of %d offers\n", "policy", "median",
            "p99", CAMPAIGNS, OFFERS);
-    for (int m = METHOD_RULES; m < METHOD_DQN; m++) {
+    for (int m = METHOD_RULES; m < METHOD_COUNT; m++) {
         if (argc > 1 && strcmp(argv[1], policy_method_name((enum policy_method)m)) != 0)
             continue;
         double p99, median = run((enum policy_method)m, &p99);

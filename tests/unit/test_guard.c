@@ -495,7 +495,7 @@ static void learned_decide(void *self, const struct policy_context *c, int64_t n
     cr_assert(arms->cand[0].trigger_hash[0] == seed && !arms->shared);
     l->asked++;
     l->offered = arms->n;
-    *ret = (struct choice){l->action, 0.25};
+    *ret = (struct choice){.index = l->action, .propensity = 0.25};
 }
 
 Test(guard, another_policy_may_take_the_place_of_the_rules) {

@@ -113,7 +113,7 @@ Test(learned, damaged_records_teach_nothing) {
     kit_free(k);
 }
 
-Test(learned, the_network_cannot_choose_yet) {
+Test(learned, rules_and_networks_are_no_bandits) {
     struct learned *l = NULL;
     cr_assert_eq(learned_new(METHOD_DQN, 1, &l), -ENOTSUP);
     cr_assert_eq(learned_new(METHOD_RULES, 1, &l), -ENOTSUP);

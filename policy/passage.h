@@ -1,0 +1,32 @@
+/* What policies that look ahead learn from: how a user went from one decision of a group to his
+ * next one. */
+#pragma once
+
+#include "policy/dqn.h"
+#include "policy/features.h"
+
+/* A state: the shared features, messages remembered of each campaign (by the same hash as an
+ * offer's columns, / 3), and the columns of the item that the decision was about. */
+enum {
+    STATE_HISTORY = FEATURES_SHARED,
+    STATE_ITEM = STATE_HISTORY + FEATURES_CAMPAIGNS,
+    STATE_COLUMNS = STATE_ITEM + 4,
+};
+
+enum decider { BY_RULES, BY_BANDIT, BY_NETWORK };
+
+struct passage {
+    uint16_t group;
+    uint64_t user;            /* hash of his id */
+    uint64_t trigger, before; /* of the decision, and of his last one before it; 0: not known */
+    int64_t at_ms, next_ms;   /* next_ms 0: nothing followed within the horizon */
+    float *state; /* float[STATE_COLUMNS + FEATURES_OWN], owned; behind the state what was
+                   * taken, zeros for nothing */
+    float *next;  /* float[STATE_COLUMNS], owned; NULL: nothing followed */
+    struct dqn_actions allowed, next_allowed;
+    uint8_t action; /* number of what was taken, 0: nothing */
+    enum decider by;
+    double reward;     /* of the decision's own window */
+    double propensity; /* of what was taken */
+    double other;      /* probability of it by the policy that was not in charge; NAN: not known */
+};

@@ -1,0 +1,173 @@
+/* A network behind a group: what it is told, who chooses, what outlives it. */
+#include "policy/deep.h"
+
+#include <criterion/criterion.h>
+
+#include "consumer/policy_records.h"
+#include "tests/support/policy_kit.h"
+
+TestSuite(deep);
+
+static struct kit *shop(enum policy_mode mode) {
+    struct kit *k = kit_new();
+    struct campaign_spec *c = kit_campaign(k, "a", EV_FAVORITE);
+    c->n_offers = 2;
+    c->offer[0] = (struct offer_spec){.name = STR("plain"), .json = STR("{}")};
+    c->offer[1] = (struct offer_spec){
+        .name = STR("tenth"), .json = STR("{}"), .discount = true, .percent = 10};
+    c->window_ms = HOUR;
+    c->group = STR("g");
+    k->spec.n_groups = 1;
+    k->spec.group[0] = (struct group_spec){
+        .name = STR("g"), .method = METHOD_DQN, .mode = mode, .horizon_ms = 10 * DAY};
+    kit_start(k);
+    return k;
+}
+
+static struct decision decide_on(struct kit *k, struct kit_user *u, int64_t at_ms) {
+    kit_do(k, u, EV_FAVORITE, "i1", at_ms);
+    cr_assert_eq(k->out.n, 1);
+    return k->out.d[0];
+}
+
+Test(deep, a_passage_leads_from_a_decision_to_the_next_one) {
+    struct kit *k = shop(MODE_ONLINE);
+    struct kit_user u;
+    kit_user(&u, "u");
+    struct decision first = decide_on(k, &u, MONDAY);
+    kit_forget(k);
+    kit_time(k, &u, MONDAY + HOUR);
+    cr_assert(k->out.n_o == 1 && k->out.n_p == 0, "closed, but nothing followed yet");
+    double reward = k->out.o[0].reward;
+    kit_forget(k);
+    struct decision second = decide_on(k, &u, MONDAY + 2 * DAY);
+    cr_assert_eq(k->out.n_p, 1);
+    const struct passage *p = &k->out.p[0];
+    cr_assert(p->group == 1 && p->trigger == first.trigger_hash[0] && !p->before);
+    cr_assert(p->at_ms == MONDAY && p->next_ms == MONDAY + 2 * DAY && p->by == BY_BANDIT);
+    cr_assert_eq(p->reward, reward);
+    cr_assert_float_eq(p->propensity, first.propensity, 1e-6);
+    cr_assert_eq(p->action != DQN_NOTHING, first.send);
+    cr_assert(dqn_allowed(&p->allowed, p->action) && dqn_allowed(&p->next_allowed, DQN_NOTHING));
+    cr_assert_float_eq(p->next[FS_SENT_WEEK], first.send ? 0.2 : 0, 1e-6);
+    kit_forget(k);
+    kit_time(k, &u, MONDAY + 12 * DAY); /* nobody came back */
+    cr_assert_eq(k->out.n_p, 1);
+    p = &k->out.p[0];
+    cr_assert(p->trigger == second.trigger_hash[0] && p->before == first.trigger_hash[0]);
+    cr_assert(!p->next && !p->next_ms);
+    cr_assert_eq(u.u.due_ms, INT64_MAX);
+    kit_user_free(&u);
+    kit_free(k);
+}
+
+Test(deep, an_open_window_holds_up_what_follows) {
+    struct kit *k = shop(MODE_ONLINE);
+    struct kit_user u;
+    kit_user(&u, "u");
+    decide_on(k, &u, MONDAY);
+    kit_forget(k);
+    decide_on(k, &u, MONDAY + MINUTE);
+    cr_assert_eq(k->out.n_p, 0);
+    kit_forget(k);
+    kit_time(k, &u, MONDAY + 2 * HOUR);
+    cr_assert(k->out.n_o == 2 && k->out.n_p == 1 && k->out.p[0].next_ms == MONDAY + MINUTE);
+    kit_user_free(&u);
+    kit_free(k);
+}
+
+Test(deep, steps_outlive_the_process) {
+    struct kit *k = shop(MODE_ONLINE);
+    struct kit_user u, again;
+    struct buf b = {0};
+    size_t used;
+    kit_user(&u, "u");
+    kit_user(&again, "u");
+    struct decision first = decide_on(k, &u, MONDAY);
+    kit_forget(k);
+    cr_assert_eq(policy_user_encode(k->set, &u.u, k->model, &b), 0);
+    again.u.prof.last_ms = u.u.prof.last_ms;
+    cr_assert_eq(policy_user_restore(k->set, &again.u, k->model, b.p, b.n, &used), 0);
+    cr_assert_eq(used, b.n);
+    cr_assert_eq(again.u.due_ms, MONDAY + HOUR);
+    kit_time(k, &again, MONDAY + HOUR);
+    kit_forget(k);
+    decide_on(k, &again, MONDAY + DAY);
+    cr_assert(k->out.n_p == 1 && k->out.p[0].trigger == first.trigger_hash[0]);
+    cr_assert(k->out.p[0].state[FS_ONE] == 1 && isfinite(k->out.p[0].next[FS_ONE]));
+    buf_free(&b);
+    kit_user_free(&u);
+    kit_user_free(&again);
+    kit_free(k);
+}
+
+/* Passages of a made-up shop; what was learned goes into a record and comes back. */
+Test(deep, a_network_that_was_trained_comes_back_and_others_begin_with_it) {
+    struct kit *k = shop(MODE_ONLINE), *fresh = shop(MODE_ONLINE);
+    struct policy_records own = {0}, all = {0};
+    struct buf key = {0}, value = {0};
+    for (int i = 0; i < 1600; i++) {
+        struct kit_user u;
+        char id[16];
+        snprintf(id, sizeof id, "u%d", i);
+        kit_user(&u, id);
+        for (int day = 0; day < 2; day++) {
+            kit_do(k, &u, EV_FAVORITE, "i1", MONDAY + (i + day) * DAY);
+            kit_time(k, &u, MONDAY + (i + day) * DAY + HOUR);
+        }
+        for (size_t o = 0; o < k->out.n_o; o++)
+            policy_learn(k->set, &k->out.o[o]);
+        for (size_t p = 0; p < k->out.n_p; p++)
+            policy_follow(k->set, &k->out.p[p]);
+        kit_forget(k);
+        kit_user_free(&u);
+    }
+    struct deep_state trained, took;
+    deep_look(policy_group_deep(k->set, 1), &trained);
+    cr_assert(trained.passages >= 1000 && trained.steps > 0 && !trained.leads);
+    size_t at = 0, n = 0;
+    for (; policy_records_next(&own, k->set, STR("one"), &at, &key, &value); n++) {
+        struct str name = {(const char *)key.p, key.n};
+        cr_assert(policy_record_is(name));
+        cr_assert_eq(policy_records_note(&all, name, value.p, value.n), 0);
+    }
+    cr_assert_eq(n, 2);
+    cr_assert_eq(policy_records_note(&all, STR("Ng\0old"), "nonsense", 8), 0);
+    cr_assert_eq(policy_records_learn(&all, fresh->set, STR("two")), 0);
+    deep_look(policy_group_deep(fresh->set, 1), &took);
+    cr_assert_eq(took.steps, trained.steps);
+    cr_assert_lt(deep_restore(policy_group_deep(fresh->set, 1), value.p, value.n - 1), 0);
+    buf_free(&key);
+    buf_free(&value);
+    kit_free(k);
+    kit_free(fresh);
+}
+
+Test(deep, where_rules_act_it_says_what_it_would_have_done) {
+    static const enum policy_mode modes[] = {MODE_APPRENTICE, MODE_LOG_ONLY};
+    for (size_t i = 0; i < ARRAY_LEN(modes); i++) {
+        struct kit *k = shop(modes[i]);
+        struct kit_user u;
+        kit_user(&u, "u");
+        struct decision d = decide_on(k, &u, MONDAY);
+        cr_assert(d.send && d.offer == 0 && d.propensity == 1, "the rules act");
+        cr_assert(d.would.known && d.would.propensity > 0 && d.would.propensity < 1);
+        cr_assert(d.would.campaign == -1 || (d.would.campaign == 0 && d.would.offer < 2));
+        kit_user_free(&u);
+        kit_free(k);
+    }
+    struct kit *k = shop(MODE_ONLINE);
+    struct kit_user u;
+    kit_user(&u, "u");
+    cr_assert_not(decide_on(k, &u, MONDAY).would.known);
+    kit_user_free(&u);
+    kit_free(k);
+}
+
+Test(deep, offers_keep_their_numbers_when_others_come_and_go) {
+    struct dqn_actions a = {{0}}, b = {{0}};
+    uint8_t kept = deep_action(1, STR("tenth"), &a), first = deep_action(2, STR("fifth"), &b);
+    uint8_t again = deep_action(1, STR("tenth"), &b), twin = deep_action(1, STR("tenth"), &b);
+    cr_assert(kept > 0 && again == kept && first != kept);
+    cr_assert(twin != kept && twin != first, "another one's place is taken");
+}
