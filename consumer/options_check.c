@@ -1,9 +1,9 @@
 /* What the options say of each other, after every single one was found right. */
-#include <ctype.h>
 #include <inttypes.h>
 
 #include <sys/socket.h>
 
+#include "consumer/address.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"
 #include "consumer/options_table.h"
@@ -54,20 +54,22 @@ static void check_names(const struct check *k) {
     }
 }
 
-static bool host_port(const char *s) {
-    const char *colon = strrchr(s, ':');
-    if (!colon || colon == s || !isdigit((unsigned char)colon[1]))
-        return false;
-    char *end;
-    long port = strtol(colon + 1, &end, 10);
-    return !*end && port >= 1 && port <= 65535;
-}
-
 static void check_redis(const struct check *k) {
     const struct config *c = k->c;
-    if (c->redis_address[0] != '/' && !host_port(c->redis_address))
-        k->fault(k->ctx, "redis.address", "found %s, allowed is host:port or /path/of/socket",
+    autofree(free) struct address *list = NULL;
+    size_t n;
+    if (address_list(c->redis_address, &list, &n) == -EINVAL)
+        k->fault(k->ctx, "redis.address",
+                 "found %s, allowed is host:port or /path/of/socket, or several, with commas",
                  log_q(c->redis_address));
+    if (c->redis_cluster && c->redis_db)
+        k->fault(k->ctx, "redis.db", "must be 0: a cluster has no others");
+    if (c->redis_cluster && *c->redis_sentinel_master)
+        k->fault(k->ctx, "redis.sentinel_master", "has no use with redis.cluster");
+    if (*c->redis_sentinel_password_file && !*c->redis_sentinel_master)
+        k->fault(k->ctx, "redis.sentinel_password_file", "needs redis.sentinel_master");
+    if (*c->redis_password_file && *c->redis_password_env)
+        k->fault(k->ctx, "redis.password_env", "has no use with redis.password_file");
 #ifndef HAVE_HIREDIS_SSL
     if (c->redis_tls)
         k->fault(k->ctx, "redis.tls",
@@ -75,8 +77,8 @@ static void check_redis(const struct check *k) {
 #endif
     if (!c->redis_tls && *c->redis_tls_ca)
         k->fault(k->ctx, "redis.tls_ca", "has no use while redis.tls is false");
-    if (*c->redis_user && !*c->redis_password_file)
-        k->fault(k->ctx, "redis.user", "needs redis.password_file");
+    if (*c->redis_user && !*c->redis_password_file && !*c->redis_password_env)
+        k->fault(k->ctx, "redis.user", "needs redis.password_file or redis.password_env");
 }
 
 static void check_stream(const struct check *k) {

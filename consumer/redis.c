@@ -12,18 +12,23 @@
 
 #include "consumer/clock.h"
 #include "consumer/log.h"
+#include "consumer/slots.h"
 
 enum {
     RETRY_FIRST_US = 50 * 1000,
     RETRY_MAX_US = 2 * 1000 * 1000,
     READ_BYTES = 64 * 1024,
     PASSWORD_MAX = 4096,
+    HOPS_MAX = 5, /* as other clients of a cluster have it */
 };
 
 struct redis {
     const struct config *cfg;
-    char *host; /* NULL: cfg->redis_address is a socket's path */
-    int port;
+    struct address *list; /* redis.address: the server's, or its Sentinels' */
+    size_t n_list, turn;  /* which of them is asked next */
+    struct address at;    /* where it is, or was last looked for */
+    bool fixed;           /* one node: stays there whatever happens */
+    char name[ADDRESS_TEXT];
     redisContext *ctx; /* NULL: down */
     struct replies *replies;
     uint8_t *in; /* READ_BYTES */
@@ -37,28 +42,6 @@ struct redis {
 #endif
 };
 
-static int parse_address(struct redis *r) {
-    const char *a = r->cfg->redis_address;
-    if (a[0] == '/')
-        return 0;
-    const char *colon = strrchr(a, ':');
-    char *end = NULL;
-    long port = colon ? strtol(colon + 1, &end, 10) : 0;
-    if (!colon || colon == a || end == colon + 1 || *end || port < 1 || port > 65535) {
-        log_error("redis-address", "address=%s error=\"neither host:port nor /path/of/socket\"",
-                  log_q(a));
-        return -EINVAL;
-    }
-    size_t n = (size_t)(colon - a);
-    if (a[0] == '[' && n > 2 && a[n - 1] == ']') { /* [::1]:6379 */
-        a++;
-        n -= 2;
-    }
-    r->host = strndup(a, n);
-    r->port = (int)port;
-    return r->host ? 0 : -ENOMEM;
-}
-
 #ifdef HAVE_HIREDIS_SSL
 static int prepare_tls(struct redis *r) {
     if (!r->cfg->redis_tls)
@@ -67,7 +50,7 @@ static int prepare_tls(struct redis *r) {
     const char *ca = r->cfg->redis_tls_ca;
     redisSSLContextError e = REDIS_SSL_CTX_NONE;
     r->tls = redisCreateSSLContext(ca[0] ? ca : NULL, ca[0] ? NULL : "/etc/ssl/certs", NULL, NULL,
-                                   r->host, &e);
+                                   NULL, &e);
     if (r->tls)
         return 0;
     log_error("redis-tls", "ca=%s error=%s", log_q(ca), log_q(redisSSLContextGetError(e)));
@@ -84,12 +67,27 @@ static int prepare_tls(struct redis *r) {
 }
 #endif
 
-int redis_new(const struct config *cfg, struct redis **ret) {
+static int where(struct redis *r, const struct address *node) {
+    if (node) {
+        r->at = *node;
+        r->fixed = true;
+        address_text(node, r->name);
+        return 0;
+    }
+    int rc = address_list(r->cfg->redis_address, &r->list, &r->n_list);
+    if (rc == -EINVAL)
+        log_error("redis-address", "address=%s error=\"neither host:port nor /path/of/socket\"",
+                  log_q(r->cfg->redis_address));
+    snprintf(r->name, sizeof r->name, "%s", r->cfg->redis_address);
+    return rc;
+}
+
+int redis_new_at(const struct config *cfg, const struct address *node, struct redis **ret) {
     autofree(redis_free) struct redis *r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
     r->cfg = cfg;
-    int rc = parse_address(r);
+    int rc = where(r, node);
     if (rc < 0 || (rc = prepare_tls(r)) < 0)
         return rc;
     r->in = malloc(READ_BYTES);
@@ -101,6 +99,10 @@ int redis_new(const struct config *cfg, struct redis **ret) {
     rng_seed(&r->rng, seed);
     *ret = TAKE(r);
     return 0;
+}
+
+int redis_new(const struct config *cfg, struct redis **ret) {
+    return redis_new_at(cfg, NULL, ret);
 }
 
 static void hang_up(struct redis *r) {
@@ -119,13 +121,21 @@ void redis_free(struct redis *r) {
     if (r->tls)
         redisFreeSSLContext(r->tls);
 #endif
-    free(r->host);
+    free(r->list);
     free(r->in);
     free(r);
 }
 
 bool redis_up(const struct redis *r) {
     return r->ctx != NULL;
+}
+
+int redis_fd(const struct redis *r) {
+    return r->ctx->fd;
+}
+
+const struct address *redis_at(const struct redis *r) {
+    return &r->at;
 }
 
 int64_t redis_retry_us(const struct redis *r) {
@@ -143,8 +153,7 @@ static void postpone(struct redis *r) {
     r->failures++;
     r->retry_us = clock_mono_us() + us;
     if (!r->away)
-        log_warning("redis-failing", "address=%s error=%s", log_q(r->cfg->redis_address),
-                    log_q(r->error));
+        log_warning("redis-failing", "address=%s error=%s", log_q(r->name), log_q(r->error));
     r->away = true;
 }
 
@@ -154,11 +163,18 @@ void redis_down(struct redis *r, const char *fmt, ...) {
     vsnprintf(r->error, sizeof r->error, fmt, ap);
     va_end(ap);
     hang_up(r);
+    r->turn++;
     postpone(r);
 }
 
 void redis_postpone(struct redis *r, const char *why) {
     snprintf(r->error, sizeof r->error, "%s", why);
+    /* Not the master any more: who is, may be told by a Sentinel, another address, or the name,
+     * which may by now mean another host. */
+    if (strncmp(why, "READONLY", 8) == 0 || strncmp(why, "MASTERDOWN", 10) == 0) {
+        hang_up(r);
+        r->turn++;
+    }
     postpone(r);
 }
 
@@ -166,11 +182,13 @@ void redis_good(struct redis *r) {
     r->failures = 0;
     r->retry_us = 0;
     if (r->away)
-        log_info("redis-working", "address=%s", log_q(r->cfg->redis_address));
+        log_info("redis-working", "address=%s", log_q(r->name));
     r->away = false;
 }
 
 /* ---- coming up ---- */
+
+static redisReply *ask_here(struct redis *r, int64_t deadline_us, size_t n, const struct str *args);
 
 /* Never zero, which would mean "for ever". */
 static struct timeval time_left(int64_t deadline_us) {
@@ -178,9 +196,16 @@ static struct timeval time_left(int64_t deadline_us) {
     return (struct timeval){.tv_sec = us / 1000000, .tv_usec = us % 1000000};
 }
 
-/* The password file is read at every login, so that it may be changed. */
-static int read_password(struct redis *r, char *out, size_t cap, struct str *ret) {
-    const char *path = r->cfg->redis_password_file;
+/* From a file, read at every login so that it may be changed, or from the environment. */
+static int read_password(struct redis *r, const char *path, const char *env, char *out, size_t cap,
+                         struct str *ret) {
+    if (!*path) {
+        *ret = str_of(getenv(env));
+        if (ret->p)
+            return 0;
+        redis_down(r, "the environment has no %s", env);
+        return -EAGAIN;
+    }
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     ssize_t n = fd < 0 ? -1 : read(fd, out, cap);
     int err = errno;
@@ -197,7 +222,7 @@ static int read_password(struct redis *r, char *out, size_t cap, struct str *ret
 }
 
 static int expect_ok(struct redis *r, int64_t deadline_us, size_t n, const struct str *args) {
-    redisReply *reply = redis_call(r, deadline_us, n, args);
+    redisReply *reply = ask_here(r, deadline_us, n, args);
     if (!reply)
         return -EAGAIN;
     bool failed = reply->type == REDIS_REPLY_ERROR;
@@ -207,42 +232,28 @@ static int expect_ok(struct redis *r, int64_t deadline_us, size_t n, const struc
     return failed ? -EAGAIN : 0;
 }
 
-static int log_in(struct redis *r, int64_t deadline_us) {
-    const struct config *cfg = r->cfg;
-    if (cfg->redis_password_file[0] || cfg->redis_user[0]) {
-        char text[PASSWORD_MAX];
-        struct str password = {"", 0};
-        int rc = 0;
-        if (cfg->redis_password_file[0])
-            rc = read_password(r, text, sizeof text, &password);
-        struct str args[3] = {STR("AUTH")};
-        size_t n = 1;
-        if (cfg->redis_user[0])
-            args[n++] = str_of(cfg->redis_user);
-        args[n++] = password;
-        if (rc == 0)
-            rc = expect_ok(r, deadline_us, n, args);
-        explicit_bzero(text, sizeof text);
-        if (rc < 0)
-            return rc;
-    }
-    if (cfg->redis_db) {
-        char db[24];
-        int n = snprintf(db, sizeof db, "%lld", (long long)cfg->redis_db);
-        struct str args[2] = {STR("SELECT"), {db, (size_t)n}};
-        return expect_ok(r, deadline_us, 2, args);
-    }
-    return 0;
+/* An empty user: the default one; neither file nor env: no password is asked for. */
+static int log_in(struct redis *r, int64_t deadline_us, const char *user, const char *path,
+                  const char *env) {
+    if (!*path && !*env)
+        return 0;
+    char text[PASSWORD_MAX];
+    struct str args[3] = {STR("AUTH")};
+    size_t n = 1;
+    if (*user)
+        args[n++] = str_of(user);
+    int rc = read_password(r, path, env, text, sizeof text, &args[n++]);
+    if (rc == 0)
+        rc = expect_ok(r, deadline_us, n, args);
+    explicit_bzero(text, sizeof text);
+    return rc;
 }
 
-int redis_ready(struct redis *r, int64_t deadline_us) {
-    if (r->ctx)
-        return 0;
-    if (clock_mono_us() < r->retry_us)
-        return -EAGAIN;
+/* Connects to r->at: a transport, not yet a login. */
+static int dial(struct redis *r, int64_t deadline_us) {
     struct timeval tv = time_left(deadline_us);
-    redisContext *c = r->host ? redisConnectWithTimeout(r->host, r->port, tv)
-                              : redisConnectUnixWithTimeout(r->cfg->redis_address, tv);
+    redisContext *c = r->at.port ? redisConnectWithTimeout(r->at.host, r->at.port, tv)
+                                 : redisConnectUnixWithTimeout(r->at.host, tv);
     if (!c || c->err) {
         redis_down(r, "%s", c ? c->errstr : "out of memory");
         if (c)
@@ -251,7 +262,7 @@ int redis_ready(struct redis *r, int64_t deadline_us) {
     }
     r->ctx = c;
     redisSetTimeout(c, time_left(deadline_us));
-    if (r->host)
+    if (r->at.port)
         redisEnableKeepAlive(c);
 #ifdef HAVE_HIREDIS_SSL
     if (r->tls && redisInitiateSSLWithContext(c, r->tls) != REDIS_OK) {
@@ -259,11 +270,81 @@ int redis_ready(struct redis *r, int64_t deadline_us) {
         return -EAGAIN;
     }
 #endif
-    if (replies_new(&r->replies) < 0) {
-        redis_down(r, "out of memory");
+    if (replies_new(&r->replies) == 0)
+        return 0;
+    redis_down(r, "out of memory");
+    return -EAGAIN;
+}
+
+static int open_at(struct redis *r, int64_t deadline_us) {
+    const struct config *cfg = r->cfg;
+    if (dial(r, deadline_us) < 0 || log_in(r, deadline_us, cfg->redis_user,
+                                           cfg->redis_password_file, cfg->redis_password_env) < 0)
         return -EAGAIN;
+    if (!cfg->redis_db)
+        return 0;
+    char db[24];
+    int n = snprintf(db, sizeof db, "%lld", (long long)cfg->redis_db);
+    struct str args[2] = {STR("SELECT"), {db, (size_t)n}};
+    return expect_ok(r, deadline_us, 2, args);
+}
+
+/* Asks the Sentinel at r->at where the master is, and says so there. */
+static int ask_sentinel(struct redis *r, int64_t deadline_us) {
+    const struct config *cfg = r->cfg;
+    if (dial(r, deadline_us) < 0 ||
+        log_in(r, deadline_us, "", cfg->redis_sentinel_password_file, "") < 0)
+        return -EAGAIN;
+    const struct str args[] = {STR("SENTINEL"), STR("GET-MASTER-ADDR-BY-NAME"),
+                               str_of(cfg->redis_sentinel_master)};
+    redisReply *reply = ask_here(r, deadline_us, ARRAY_LEN(args), args);
+    if (!reply)
+        return -EAGAIN;
+    struct address master = {0};
+    bool told = reply->type == REDIS_REPLY_ARRAY && reply->elements == 2 &&
+                reply->element[0]->type == REDIS_REPLY_STRING &&
+                reply->element[1]->type == REDIS_REPLY_STRING &&
+                reply->element[0]->len < sizeof master.host;
+    if (told) {
+        memcpy(master.host, reply->element[0]->str, reply->element[0]->len);
+        master.port = atoi(reply->element[1]->str);
+        told = master.port > 0 && master.port <= 65535;
     }
-    return log_in(r, deadline_us);
+    if (told)
+        hang_up(r);
+    else
+        redis_down(r, "Sentinel: %s",
+                   reply->type == REDIS_REPLY_ERROR ? reply->str : "knows no master of that name");
+    freeReplyObject(reply);
+    if (!told)
+        return -EAGAIN;
+    r->at = master;
+    return 0;
+}
+
+/* Every Sentinel is asked once, beginning with the one that answered last. */
+static int find_master(struct redis *r, int64_t deadline_us) {
+    for (size_t i = 0; i < r->n_list; i++) {
+        int64_t now = clock_mono_us(), share = (deadline_us - now) / (int64_t)(r->n_list - i + 1);
+        r->at = r->list[r->turn % r->n_list];
+        if (ask_sentinel(r, now + share) == 0)
+            return 0;
+    }
+    return -EAGAIN;
+}
+
+int redis_ready(struct redis *r, int64_t deadline_us) {
+    if (r->ctx)
+        return 0;
+    if (clock_mono_us() < r->retry_us)
+        return -EAGAIN;
+    if (!r->fixed && r->cfg->redis_sentinel_master[0]) {
+        if (find_master(r, deadline_us) < 0)
+            return -EAGAIN;
+    } else if (!r->fixed) {
+        r->at = r->list[r->turn % r->n_list];
+    }
+    return open_at(r, deadline_us);
 }
 
 /* ---- a pipeline ---- */
@@ -367,7 +448,8 @@ static bool send_all(struct redis *r, const struct buf *b, int64_t deadline_us) 
     return true;
 }
 
-redisReply *redis_call(struct redis *r, int64_t deadline_us, size_t n, const struct str *args) {
+static redisReply *ask_here(struct redis *r, int64_t deadline_us, size_t n,
+                            const struct str *args) {
     struct buf b = {0};
     resp_array(&b, n);
     for (size_t i = 0; i < n; i++)
@@ -401,4 +483,30 @@ redisReply *redis_call(struct redis *r, int64_t deadline_us, size_t n, const str
         }
     }
     return NULL;
+}
+
+/* Goes where MOVED or ASK said, on behalf of one command. */
+static int follow(struct redis *r, int64_t deadline_us, const struct address *to, bool asking) {
+    hang_up(r);
+    r->at = *to;
+    if (open_at(r, deadline_us) < 0)
+        return -EAGAIN;
+    const struct str args[] = {STR("ASKING")};
+    return asking ? expect_ok(r, deadline_us, 1, args) : 0;
+}
+
+redisReply *redis_call(struct redis *r, int64_t deadline_us, size_t n, const struct str *args) {
+    for (int hops = 0;; hops++) {
+        redisReply *reply = ask_here(r, deadline_us, n, args);
+        if (!reply || reply->type != REDIS_REPLY_ERROR || !r->cfg->redis_cluster || r->fixed)
+            return reply;
+        struct redirect to;
+        enum reply_fate fate = reply_fate((struct str){reply->str, reply->len});
+        if (hops == HOPS_MAX || (fate != REPLY_MOVED && fate != REPLY_ASK) ||
+            redirect_parse(str_of(reply->str), &r->at, &to) < 0)
+            return reply;
+        freeReplyObject(reply);
+        if (follow(r, deadline_us, &to.node, fate == REPLY_ASK) < 0)
+            return NULL;
+    }
 }

@@ -101,6 +101,10 @@ enum reply_fate reply_fate(struct str e) {
     for (size_t i = 0; i < ARRAY_LEN(wait); i++)
         if (starts(e, wait[i]))
             return REPLY_WAIT;
+    if (starts(e, STR("MOVED ")))
+        return REPLY_MOVED;
+    if (starts(e, STR("ASK ")))
+        return REPLY_ASK;
     return starts(e, STR("WRONGTYPE")) ? REPLY_TYPE : REPLY_REFUSED;
 }
 

@@ -16,6 +16,8 @@ static inline void resp_str(struct buf *b, struct str s) {
 enum reply_fate {
     REPLY_DONE,
     REPLY_WAIT,    /* Redis cannot now: full, loading, read-only, no login; keep and try again */
+    REPLY_MOVED,   /* the key's slot is another node's */
+    REPLY_ASK,     /* the key may be at another node already: ask there, this once */
     REPLY_TYPE,    /* the key holds something else (WRONGTYPE) */
     REPLY_REFUSED, /* it will not get better by itself */
 };

@@ -413,9 +413,6 @@ Test(cache, a_read_only_replica_is_waited_for) {
     put_one(&f, "u1", "a", 1);
     cr_assert_eq(cache_wait(f.cache), -EAGAIN);
     cr_assert(strncmp(cache_error(f.cache), "READONLY", 8) == 0, "%s", cache_error(f.cache));
-    freeReplyObject(ask(&f, "CONFIG SET replica-serve-stale-data no"));
-    cr_assert_eq(cache_wait(f.cache), -EAGAIN);
-    cr_assert(strncmp(cache_error(f.cache), "MASTERDOWN", 10) == 0, "%s", cache_error(f.cache));
     freeReplyObject(ask(&f, "REPLICAOF NO ONE"));
     cr_assert(wait_until(stored, f.cache, 10000));
     expect_list(&f, "beckon:top:{u1}", "a:1000");

@@ -49,6 +49,9 @@ Test(resp, errors_are_told_apart) {
         {"BUSYGROUP Consumer Group name already exists", REPLY_REFUSED},
         {"BUSYKEY Target key name already exists.", REPLY_REFUSED},
         {"WRONGTYPE Operation against a key holding the wrong kind of value", REPLY_TYPE},
+        {"MOVED 3999 127.0.0.1:6381", REPLY_MOVED},
+        {"ASK 3999 127.0.0.1:6381", REPLY_ASK},
+        {"TRYAGAIN Multiple keys request during rehashing of slot", REPLY_WAIT},
         {"ERR unknown command", REPLY_REFUSED},
         {"", REPLY_REFUSED},
     };
