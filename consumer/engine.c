@@ -52,7 +52,7 @@ static int32_t usual_workers(const struct config *cfg) {
  * a user's state lives in the partition of the same number. */
 static int prepare_topics(struct engine *e) {
     const struct config *cfg = e->cfg;
-    const char *props[] = {"group.id", "beckon-setup", NULL};
+    const char *props[] = {"group.id", cfg->app_name, NULL}; /* not to join it */
     rd_kafka_t *rk = kafka_client(cfg, RD_KAFKA_CONSUMER, props);
     if (!rk)
         return -EINVAL;
@@ -240,7 +240,7 @@ bool engine_running(const struct engine *e) {
     for (size_t i = 0; i < e->n_workers; i++)
         if (atomic_load(&e->worker[i].end) >= 0)
             return false;
-    return true;
+    return !globals_failed(e->globals);
 }
 
 enum stream_end engine_finish(struct engine *e) {
@@ -252,6 +252,8 @@ enum stream_end engine_finish(struct engine *e) {
         pthread_join(e->worker[i].thread, NULL);
         worst = MAX(worst, (enum stream_end)atomic_load(&e->worker[i].end));
     }
+    if (globals_failed(e->globals))
+        worst = MAX(worst, STREAM_FAILED);
     publisher_stop(e->publisher);
     engine_free(e);
     return worst;

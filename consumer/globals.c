@@ -36,6 +36,7 @@ struct globals {
     pthread_t thread;
     bool started;
     atomic_bool quit;
+    atomic_bool failed; /* Kafka forbids what we have to do */
 };
 
 /* Whether the record came after the start: its partition was read up to the end found then. */
@@ -160,6 +161,15 @@ static void note_progress(struct globals *g, const rd_kafka_message_t *m) {
     }
 }
 
+static void forbidden(struct globals *g, const char *what, rd_kafka_resp_err_t err) {
+    if (!atomic_exchange(&g->failed, true))
+        kafka_say_forbidden(what, err);
+}
+
+bool globals_failed(const struct globals *g) {
+    return atomic_load(&g->failed);
+}
+
 static void poll_once(struct globals *g, int timeout_ms) {
     rd_kafka_message_t *m = g->held ? g->held : rd_kafka_consumer_poll(g->consumer, timeout_ms);
     g->held = NULL;
@@ -170,7 +180,9 @@ static void poll_once(struct globals *g, int timeout_ms) {
         poll(NULL, 0, timeout_ms);
         return;
     }
-    if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
+    if (kafka_forbids(m->err))
+        forbidden(g, m->rkt ? rd_kafka_topic_name(m->rkt) : g->cfg->app_name, m->err);
+    else if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF)
         log_warning("consume", "error=%s", log_q(rd_kafka_message_errstr(m)));
     note_progress(g, m);
     rd_kafka_message_destroy(m);
@@ -193,7 +205,7 @@ static int assign_topics(struct globals *g) {
 
 static int read_whole(struct globals *g) {
     int64_t start = clock_mono_us(), shown = start;
-    while (g->end.left && !atomic_load(g->stop)) {
+    while (g->end.left && !atomic_load(g->stop) && !globals_failed(g)) {
         poll_once(g, 100);
         int64_t now = clock_mono_us();
         if (now - shown > 2000000) {
@@ -204,6 +216,8 @@ static int read_whole(struct globals *g) {
     }
     if (atomic_load(g->stop))
         return -EINTR;
+    if (globals_failed(g))
+        return -EACCES;
     g->whole = true;
     pthread_rwlock_wrlock(&g->world->model_lock);
     model_restored(g->world->model);
@@ -270,6 +284,8 @@ static void save_model(struct globals *g) {
 static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
     struct globals *g = opaque;
     (void)rk;
+    if (kafka_forbids(m->err))
+        forbidden(g, rd_kafka_topic_name(m->rkt), m->err);
     if (m->err && strcmp(rd_kafka_topic_name(m->rkt), g->model_topic) != 0)
         refused_undelivered(g->refused);
     else if (m->err)
@@ -338,19 +354,19 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
     g->metrics = m;
     g->stop = stop;
     snprintf(g->model_topic, sizeof g->model_topic, "beckon-%s-model", g->cfg->app_name);
-    static const char *const consume[] = {"group.id",
-                                          "beckon-globals",
-                                          "enable.auto.commit",
-                                          "false",
-                                          "auto.offset.reset",
-                                          "earliest",
-                                          "isolation.level",
-                                          "read_committed",
-                                          "enable.partition.eof",
-                                          "true",
-                                          "fetch.wait.max.ms",
-                                          "100", /* how long an end takes to be seen */
-                                          NULL};
+    const char *const consume[] = {"group.id",
+                                   g->cfg->app_name, /* not to join it */
+                                   "enable.auto.commit",
+                                   "false",
+                                   "auto.offset.reset",
+                                   "earliest",
+                                   "isolation.level",
+                                   "read_committed",
+                                   "enable.partition.eof",
+                                   "true",
+                                   "fetch.wait.max.ms",
+                                   "100", /* how long an end takes to be seen */
+                                   NULL};
     int r = decoder_new(g->cfg, &g->decoder);
     if (r == 0)
         r = refused_new(g->cfg, m, leads, stop, &g->refused);

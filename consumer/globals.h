@@ -18,5 +18,7 @@ struct globals;
  * 0, -EINTR when *stop was set meanwhile, or an error (logged). */
 int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
                   const atomic_bool *stop, struct globals **ret);
+/* Kafka forbids what it has to do (logged); it does nothing more. Thread: any. */
+bool globals_failed(const struct globals *g);
 /* Saves what changed and ends the thread. */
 void globals_stop(struct globals *g);

@@ -58,13 +58,40 @@ int kafka_conf_new(const struct config *cfg, rd_kafka_conf_t **ret) {
     return 0;
 }
 
+bool kafka_forbids(rd_kafka_resp_err_t err) {
+    return err == RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED ||
+           err == RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED ||
+           err == RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED ||
+           err == RD_KAFKA_RESP_ERR_TRANSACTIONAL_ID_AUTHORIZATION_FAILED;
+}
+
+void kafka_say_forbidden(const char *what, rd_kafka_resp_err_t err) {
+    log_error("kafka-forbids", "what=%s reason=%s do=%s", log_q(what),
+              log_q(rd_kafka_err2str(err)),
+              log_q("grant what `beckon config --acls` prints for this configuration"));
+}
+
+static bool uses_tokens(const rd_kafka_conf_t *conf) {
+    char mechanism[32] = "";
+    size_t n = sizeof mechanism;
+    return rd_kafka_conf_get(conf, "sasl.mechanisms", mechanism, &n) == RD_KAFKA_CONF_OK &&
+           strcmp(mechanism, "OAUTHBEARER") == 0;
+}
+
 rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf) {
     char reason[REASON_MAX];
+    bool tokens = uses_tokens(conf);
+    if (tokens)
+        rd_kafka_conf_enable_sasl_queue(conf, 1);
     rd_kafka_t *rk = rd_kafka_new(type, conf, reason, sizeof reason);
     if (!rk) {
         log_error("kafka-client", "reason=%s", log_q(reason));
         rd_kafka_conf_destroy(conf);
+        return NULL;
     }
+    /* Else the first token waits for a poll, which waits for the answers it is needed for. */
+    if (tokens)
+        rd_kafka_error_destroy(rd_kafka_sasl_background_callbacks_enable(rk));
     return rk;
 }
 
@@ -169,7 +196,8 @@ static int topic_fate(const struct config *cfg, const struct topic_spec *t, rd_k
     case RD_KAFKA_RESP_ERR_CLUSTER_AUTHORIZATION_FAILED:
         log_error("topic-missing", "topic=%s reason=%s do=%s", log_q(t->name),
                   log_q(rd_kafka_err2str(err)),
-                  log_q("create it yourself, or let this user create topics"));
+                  log_q("create it, or let this user see it: `beckon config --acls` prints the "
+                        "rights it needs"));
         return -EIO;
     case RD_KAFKA_RESP_ERR_INVALID_REPLICATION_FACTOR:
         log_error("topic-missing", "topic=%s reason=%s do=%s", log_q(t->name),

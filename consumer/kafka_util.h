@@ -20,6 +20,11 @@ rd_kafka_t *kafka_client_new(rd_kafka_type_t type, rd_kafka_conf_t *conf);
 /* A producer or consumer on top of it; `props`: name, value, …, NULL. NULL after logging why. */
 rd_kafka_t *kafka_client(const struct config *cfg, rd_kafka_type_t type, const char *const *props);
 
+/* The broker forbids it, and goes on forbidding it until somebody changes its ACLs. */
+bool kafka_forbids(rd_kafka_resp_err_t err);
+/* Says so in one line, with what to do. `what`: a topic or group, or what was tried. */
+void kafka_say_forbidden(const char *what, rd_kafka_resp_err_t err);
+
 static inline void kafka_conf_free(rd_kafka_conf_t *c) {
     if (c)
         rd_kafka_conf_destroy(c);

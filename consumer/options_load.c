@@ -303,6 +303,11 @@ static void set_kafka(struct loader *l, int line, const char *full, const char *
         fault_at(l, line, full, "is masked; write the secret, ${file:/path} or ${env:NAME}");
         return;
     }
+    if (secret && !raw && line == LINE_COMMAND) {
+        fault_at(l, line, full,
+                 "everybody can see a command line; write ${file:/path} or ${env:NAME}");
+        return;
+    }
     for (const char *p = value; *p && !raw; p++) {
         if ((unsigned char)*p < ' ' || *p == 0x7f) {
             fault_at(l, line, full, "found a control character; remove it or use ${file:/path}");

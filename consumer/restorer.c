@@ -98,6 +98,10 @@ static int changelog_ends(struct restorer *r, int32_t partition, int64_t *ret_lo
                                                10000);
         if (!err)
             return 0;
+        if (kafka_forbids(err)) {
+            kafka_say_forbidden(r->topic, err);
+            return -EACCES;
+        }
         log_warning("changelog-waits", "partition=%d error=%s", partition,
                     log_q(rd_kafka_err2str(err)));
         poll(NULL, 0, 200);
@@ -199,6 +203,12 @@ static void corrupt(const struct reader *d, const rd_kafka_message_t *m, int e) 
 
 static void apply(struct reader *d, const rd_kafka_message_t *m) {
     struct job *j = m->rkt ? &d->r->job[m->partition] : NULL;
+    if (kafka_forbids(m->err) && j && j->holder == d->index) {
+        kafka_say_forbidden(d->r->topic, m->err);
+        unassign(d, m->partition);
+        let_go(d, j, FAILED);
+        return;
+    }
     if (m->err && m->err != RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         log_warning("restore-waits", "error=%s", log_q(rd_kafka_message_errstr(m)));
         return;

@@ -22,6 +22,13 @@ static void stream_on_fatal(struct stream *s) {
     stop_with(s, err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? STREAM_FENCED : STREAM_FAILED);
 }
 
+void stream_forbidden(struct stream *s, const char *what, rd_kafka_resp_err_t err) {
+    if (!s->ended)
+        kafka_say_forbidden(what, err);
+    s->must_rewind = true;
+    stop_with(s, STREAM_FAILED);
+}
+
 void stream_on_error(struct stream *s, const rd_kafka_message_t *m) {
     if (m->err == RD_KAFKA_RESP_ERR__PARTITION_EOF) {
         struct slot *slot = slot_of(s, m->partition);
@@ -29,6 +36,8 @@ void stream_on_error(struct stream *s, const rd_kafka_message_t *m) {
             slot->at_end = true;
     } else if (rd_kafka_fatal_error(s->consumer, NULL, 0)) {
         stream_on_fatal(s);
+    } else if (kafka_forbids(m->err)) {
+        stream_forbidden(s, m->rkt ? rd_kafka_topic_name(m->rkt) : s->cfg->app_name, m->err);
     } else {
         log_warning("consume", "worker=%u error=%s", s->c->index,
                     log_q(rd_kafka_message_errstr(m)));

@@ -17,6 +17,11 @@ enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
                   : rd_kafka_error_is_retriable(e)       ? FATE_RETRY
                                                          : FATE_ABORT;
     rd_kafka_resp_err_t code = rd_kafka_error_code(e);
+    if (kafka_forbids(code)) {
+        stream_forbidden(s, s->name, code);
+        rd_kafka_error_destroy(e);
+        return FATE_FATAL;
+    }
     log_line(f == FATE_FATAL ? LOG_ERROR : LOG_WARNING, what, "worker=%u error=%s", s->c->index,
              log_q(rd_kafka_error_string(e)));
     if (f == FATE_FATAL)
@@ -184,6 +189,8 @@ void stream_on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaqu
         if (slot)
             slot->changelog_sent = MAX(slot->changelog_sent, m->offset + 1);
     }
+    if (kafka_forbids(m->err))
+        stream_forbidden(s, rd_kafka_topic_name(m->rkt), m->err);
 }
 
 static bool try_commit(struct stream *s, bool patient) {
