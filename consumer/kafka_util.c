@@ -66,8 +66,7 @@ bool kafka_forbids(rd_kafka_resp_err_t err) {
 }
 
 void kafka_say_forbidden(const char *what, rd_kafka_resp_err_t err) {
-    log_error("kafka-forbids", "what=%s reason=%s do=%s", log_q(what),
-              log_q(rd_kafka_err2str(err)),
+    log_error("kafka-forbids", "what=%s reason=%s do=%s", log_q(what), log_q(rd_kafka_err2str(err)),
               log_q("grant what `beckon config --acls` prints for this configuration"));
 }
 
