@@ -112,9 +112,9 @@ Test(faults, refused_transactions_are_done_again, .timeout = 150) {
         rd_kafka_resp_err_t err;
         bool aborts;
     } fault[] = {
-        {"partitions", ADD_PARTITIONS, RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED, true},
+        {"partitions", ADD_PARTITIONS, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, true},
         {"partitions later", ADD_PARTITIONS, RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS, false},
-        {"offsets", ADD_OFFSETS, RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED, true},
+        {"offsets", ADD_OFFSETS, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, true},
         {"end", END_TXN, RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING, true},
         {"end later", END_TXN, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, false},
         {"group", TXN_OFFSETS, RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION, true},
