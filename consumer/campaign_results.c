@@ -33,7 +33,11 @@ static void print_row(struct str id, int wide, const redisReply *hash) {
         struct str v = hash ? field(hash, columns[i]) : str_of(columns[i]);
         printf("  %10.*s", (int)v.n, v.n ? v.p : "");
     }
-    putchar('\n');
+    if (!hash)
+        printf("  %10s  %s\n", "lift", "always within");
+    else
+        printf("  %10s  %s .. %s\n", field(hash, "lift").p, field(hash, "lift_low").p,
+               field(hash, "lift_high").p);
 }
 
 static json_t *row_json(struct str id, const redisReply *hash) {

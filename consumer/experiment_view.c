@@ -80,23 +80,58 @@ void experiment_view_sums(const struct policy_set *set, size_t i, struct tally *
     }
 }
 
-static void put(struct tally *t, struct str arm, const char *name, const char *more,
-                const char *fmt, double v) {
-    char key[TALLY_KEY], text[TALLY_VALUE];
-    snprintf(key, sizeof key, "%s:%s%s", arm.p, name, more);
+static void put_known(struct tally *t, const char *key, const char *fmt, double v) {
+    char text[TALLY_VALUE];
     snprintf(text, sizeof text, fmt, v);
     if (isfinite(v))
         tally_put(t, key, "%s", text);
 }
 
+static void put(struct tally *t, struct str arm, const char *name, const char *more,
+                const char *fmt, double v) {
+    char key[TALLY_KEY];
+    snprintf(key, sizeof key, "%s:%s%s", arm.p, name, more);
+    put_known(t, key, fmt, v);
+}
+
+static void results(const struct experiment_arms *e, const struct experiment_sums *sums,
+                    struct experiment_result *ret) {
+    struct experiment_rules rules = experiment_defaults();
+    rules.stop_metric = e->metric;
+    experiment_result(&e->spec, &sums->state, sums->exposed, &rules, ret);
+}
+
+void experiment_view_campaign(const struct policy_set *set, size_t campaign, struct tally *all,
+                              struct tally *ret) {
+    size_t arm;
+    int i = policy_campaign_study(set, campaign, &arm);
+    if (i < 0)
+        return;
+    const struct experiment_arms *e = policy_experiment(set, (size_t)i);
+    struct experiment_sums sums;
+    struct experiment_result r;
+    experiment_view_sums(set, (size_t)i, all, &sums);
+    results(e, &sums, &r);
+    const struct experiment_effect *f = &r.effect[arm][e->metric];
+    tally_put(ret, "lift_by", "%s", e->name.p);
+    tally_put(ret, "lift_metric", "%s", experiment_metric_name(e->metric));
+    tally_put(ret, "lift_users", "%.0f", r.users[arm]);
+    tally_put(ret, "lift_control_users", "%.0f", r.users[0]);
+    put_known(ret, "lift", "%.4f", f->lift);
+    put_known(ret, "lift_low", "%.4f", f->lift_range.low);
+    put_known(ret, "lift_high", "%.4f", f->lift_range.high);
+    put_known(ret, "more_per_user", "%.4f", f->difference);
+    put_known(ret, "more_per_user_low", "%.4f", f->range.low);
+    put_known(ret, "more_per_user_high", "%.4f", f->range.high);
+    tally_put(ret, "lift_verdict", "%s", experiment_verdict_name(r.verdict[arm]));
+}
+
 uint32_t experiment_view_results(const struct policy_set *set, size_t i,
                                  const struct experiment_sums *sums, struct tally *ret) {
     const struct experiment_arms *e = policy_experiment(set, i);
-    struct experiment_rules rules = experiment_defaults();
     struct experiment_result r;
     uint32_t stop = 0, stopped = policy_experiment_stopped(set, i);
-    rules.stop_metric = e->metric;
-    experiment_result(&e->spec, &sums->state, &rules, &r);
+    results(e, sums, &r);
     tally_put(ret, "metric", "%s", experiment_metric_name(e->metric));
     tally_put(ret, "control", "%s", e->arm[0].name.p);
     tally_put(ret, "mismatch", "%s", r.alarm ? "alarm" : "no");

@@ -192,6 +192,7 @@ static void publish_campaigns(struct publisher *p, struct tally *all) {
             const char *name = campaign_money_name((enum campaign_money)k);
             copy_campaign(t, all, name, name, id, "0.00");
         }
+        experiment_view_campaign(set, c, all, t);
         tally_write(t, p->cache, "campaign", id, 0, "");
     }
 }

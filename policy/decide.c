@@ -217,9 +217,8 @@ static void consult(const struct policy_context *c, int64_t now_ms, const struct
                     const struct arms *arms, struct answer *ret) {
     uint64_t seed = arms->cand[0].trigger_hash[0];
     struct choice choice = {.index = -1, .propensity = 1};
-    bool acts =
-        g->spec.mode == MODE_ONLINE &&
-        !(c->set->n_experiments && experiment_rules_choose(c, group_of(c->set, arms->cand)));
+    bool acts = g->spec.mode == MODE_ONLINE &&
+                !(c->set->n_designed && experiment_rules_choose(c, group_of(c->set, arms->cand)));
     g->kind->decide(g->self, c, now_ms, seed, arms, &choice);
     if (!acts && g->kind != &policy_rules) {
         ret->would = would_of(&choice, arms->cand);

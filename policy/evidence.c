@@ -11,7 +11,7 @@
 struct evidence_list {
     pthread_mutex_t lock; /* of the list, and of what others read of its members: studies, locks */
     struct evidence *first;
-    _Atomic uint32_t stopped[EXPERIMENTS_MAX];
+    _Atomic uint32_t stopped[EXPERIMENTS_MAX + POLICY_CAMPAIGNS_MAX];
 };
 
 int evidence_list_new(struct evidence_list **ret) {

@@ -22,12 +22,17 @@
 #include "policy/fairness.h"
 #include "policy/spec.h"
 
+/* A campaign's own hold-out tells what the campaign earns: it is an experiment, too, named
+ * "holdout/ID", of the arms `holdout` and `rest`, over the campaign's window. It is met at the
+ * guard of hold-outs; it comes after those of the file. */
+
 /* All partitions of this process. */
 struct experiment_sums {
     struct experiment_state state;
     double exposed[EXPERIMENT_ARMS_MAX]; /* users; those of `state` have closed windows */
 };
 
+/* Those of the file, then campaigns' hold-outs. */
 size_t policy_experiments(const struct policy_set *s);
 const struct experiment_arms *policy_experiment(const struct policy_set *s, size_t i);
 /* Thread: any. */
@@ -39,6 +44,10 @@ void policy_experiment_stop(const struct policy_set *s, size_t i, uint32_t arms)
 /* The arms of a user in all experiments about a campaign, as "ID:ARM,ID:ARM"; cut to fit. */
 void policy_arms_print(const struct policy_set *s, size_t campaign, struct str user, char *ret,
                        size_t n);
+
+/* The experiment that tells what a campaign earns: its hold-out, or else the first whose control
+ * does not get it; *ret_arm: the arm that does. -1: nothing tells. */
+int policy_campaign_study(const struct policy_set *s, size_t campaign, size_t *ret_arm);
 
 /* Whether `next` changes what partitions of `s` have in use: names it in ret[n]. Thread: any. */
 bool policy_set_conflicts(const struct policy_set *s, const struct policy_set *next, char *ret,

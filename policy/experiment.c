@@ -199,7 +199,8 @@ static enum experiment_verdict judge(const struct experiment_result *r, size_t a
 }
 
 void experiment_result(const struct experiment_spec *spec, const struct experiment_state *s,
-                       const struct experiment_rules *r, struct experiment_result *ret) {
+                       const double *exposed, const struct experiment_rules *r,
+                       struct experiment_result *ret) {
     double share[EXPERIMENT_ARMS_MAX];
     double level = 1 - (1 - r->level) / (double)MAX(s->n_arms - 1, 1);
     *ret = (struct experiment_result){0};
@@ -209,7 +210,7 @@ void experiment_result(const struct experiment_spec *spec, const struct experime
         ret->users[a] = c->metric[0].n;
         ret->nps[a] = c->answers > 0 ? 100 * (c->promoters - c->detractors) / c->answers : NAN;
     }
-    ret->mismatch = ratio_mismatch(ret->users, share, s->n_arms);
+    ret->mismatch = ratio_mismatch(exposed ? exposed : ret->users, share, s->n_arms);
     ret->alarm = ret->mismatch < r->mismatch;
     for (int m = 0; m < EXP_METRICS; m++)
         compare(s, (enum experiment_metric)m, level, r->tight, ret);

@@ -103,6 +103,9 @@ struct experiment_result {
     double nps[EXPERIMENT_ARMS_MAX];                      /* -100 to 100; NAN */
     enum experiment_verdict verdict[EXPERIMENT_ARMS_MAX]; /* arm 0: EXP_WAIT */
 };
-/* With more than two arms each comparison takes its part of the level (Bonferroni). */
+/* exposed[n_arms]: users met, whose windows may still be open; by these, more than are counted yet,
+ * it is judged whether arms are filled as they should be. NULL: those counted. With more than two
+ * arms each comparison takes its part of the level (Bonferroni). */
 void experiment_result(const struct experiment_spec *spec, const struct experiment_state *s,
-                       const struct experiment_rules *r, struct experiment_result *ret);
+                       const double *exposed, const struct experiment_rules *r,
+                       struct experiment_result *ret);

@@ -66,7 +66,7 @@ static int compile_arm(struct policy_set *s, struct experiment *e, size_t a, uin
 static int compile_one(struct policy_set *s, const struct experiment_arms *spec) {
     struct experiment *e = &s->experiment[s->n_experiments];
     struct experiment_spec others[EXPERIMENTS_MAX];
-    for (size_t i = 0; i < s->n_experiments; i++) {
+    for (size_t i = 0; i < s->n_experiments; i++) { /* the file's, so far */
         others[i] = s->experiment[i].spec.spec;
         if (str_eq(s->experiment[i].spec.name, spec->name))
             return -EEXIST;
@@ -75,7 +75,7 @@ static int compile_one(struct policy_set *s, const struct experiment_arms *spec)
     if (r < 0 || spec->window_ms <= 0)
         return r < 0 ? r : -EINVAL;
     size_t n = spec->spec.n_arms;
-    *e = (struct experiment){.spec = *spec};
+    *e = (struct experiment){.spec = *spec, .holdout = -1};
     e->spec.arm = calloc(n, sizeof *e->spec.arm);
     e->about = calloc(s->n + 1, sizeof *e->about);
     e->offers = calloc(n * s->n + 1, sizeof *e->offers);
@@ -92,6 +92,36 @@ static int compile_one(struct policy_set *s, const struct experiment_arms *spec)
     return r;
 }
 
+/* A campaign's hold-out as an experiment about what the campaign earns. */
+static int compile_holdout(struct policy_set *s, size_t campaign, char **text) {
+    struct experiment *e = &s->experiment[s->n_experiments];
+    struct campaign *k = &s->c[campaign];
+    struct str name = {*text, strlen(HOLDOUT_STUDY) + k->spec.id.n};
+    memcpy(*text, HOLDOUT_STUDY, strlen(HOLDOUT_STUDY));
+    *text += strlen(HOLDOUT_STUDY);
+    text_keep(text, k->spec.id);
+    *e = (struct experiment){
+        .spec = {.name = name,
+                 .spec = {.buckets = EXPERIMENT_BUCKETS,
+                          .n_arms = 2,
+                          .weight = {k->spec.holdout, EXPERIMENT_BUCKETS - k->spec.holdout}},
+                 .arm = calloc(2, sizeof *e->spec.arm),
+                 .window_ms = policy_window_ms(&k->spec),
+                 .metric = EXP_MARGIN},
+        .hash = k->holdout_key,
+        .print = k->holdout_print,
+        .about = calloc(s->n + 1, sizeof *e->about),
+        .holdout = (int)campaign,
+    };
+    k->holdout_study = (int)s->n_experiments++;
+    if (!e->spec.arm || !e->about)
+        return -ENOMEM;
+    e->spec.arm[0].name = STR("holdout");
+    e->spec.arm[1].name = STR("rest");
+    e->about[campaign] = true;
+    return 0;
+}
+
 int experiments_compile(struct policy_set *s, const struct policy_spec *spec, char **text) {
     for (size_t i = 0; i < spec->n_experiments; i++) {
         int r = compile_one(s, &spec->experiment[i]);
@@ -104,11 +134,37 @@ int experiments_compile(struct policy_set *s, const struct policy_spec *spec, ch
         for (size_t a = 0; a < e->spec.n_arms; a++)
             e->arm[a].name = text_keep(text, e->arm[a].name);
     }
+    s->n_designed = s->n_experiments;
+    for (size_t k = 0; k < s->n; k++) {
+        uint32_t share = s->c[k].spec.holdout;
+        int r = share && share < EXPERIMENT_BUCKETS ? compile_holdout(s, k, text) : 0;
+        if (r < 0)
+            return r;
+    }
     return 0;
 }
 
 static int arm_of(const struct policy_set *s, const struct experiment *e, struct str user) {
+    if (e->holdout >= 0)
+        return !campaign_holds_out(&s->c[e->holdout], user);
     return experiment_arm(&e->spec.spec, s->arm_seed, user);
+}
+
+int policy_campaign_study(const struct policy_set *s, size_t campaign, size_t *ret_arm) {
+    *ret_arm = 1;
+    if (s->c[campaign].holdout_study >= 0)
+        return s->c[campaign].holdout_study;
+    for (size_t i = 0; i < s->n_designed; i++) {
+        const struct experiment *e = &s->experiment[i];
+        if (e->offers[campaign])
+            continue; /* the control gets it */
+        for (size_t a = 1; a < e->spec.spec.n_arms; a++)
+            if (e->offers[a * s->n + campaign]) {
+                *ret_arm = a;
+                return (int)i;
+            }
+    }
+    return -1;
 }
 
 void policy_arms_print(const struct policy_set *s, size_t campaign, struct str user, char *ret,
@@ -135,8 +191,11 @@ static struct exposure *exposure_find(const struct user_ext *x, uint64_t experim
     return NULL;
 }
 
+/* Once per user. */
 static int expose(const struct policy_context *c, int64_t now_ms, size_t i, uint8_t arm) {
     const struct experiment *e = &c->set->experiment[i];
+    if (exposure_find(c->user->ext, e->hash))
+        return 0;
     struct user_ext *x = ext_get(c->user);
     if (!x || ext_grow((void **)&x->exposures, x->n_exposures, sizeof *x->exposures) < 0)
         return -ENOMEM;
@@ -170,16 +229,31 @@ static bool stopped(const struct policy_context *c, size_t i, int arm) {
     return true;
 }
 
+bool campaign_holds_out(const struct campaign *k, struct str user) {
+    return hash_str(user, k->holdout_seed) % EXPERIMENT_BUCKETS < k->spec.holdout;
+}
+
+enum policy_reason guard_holdout(const struct policy_context *c, int64_t now_ms,
+                                 const struct candidate *cand) {
+    const struct campaign *k = &c->set->c[cand->campaign];
+    if (!k->spec.holdout)
+        return PR_SENT;
+    bool held = campaign_holds_out(k, c->user->id);
+    if (k->holdout_study >= 0 && expose(c, now_ms, (size_t)k->holdout_study, !held) < 0)
+        return PR_COUNT;
+    return held ? PR_CAMPAIGN_HOLDOUT : PR_SENT;
+}
+
 enum policy_reason guard_experiments(const struct policy_context *c, int64_t now_ms,
                                      const struct candidate *cand) {
     const struct policy_set *set = c->set;
     bool off = false;
-    for (size_t i = 0; i < set->n_experiments; i++) {
+    for (size_t i = 0; i < set->n_designed; i++) {
         const struct experiment *e = &set->experiment[i];
         int arm = e->about[cand->campaign] ? arm_of(set, e, c->user->id) : -1;
         if (arm < 0)
             continue;
-        if (!exposure_find(c->user->ext, e->hash) && expose(c, now_ms, i, (uint8_t)arm) < 0)
+        if (expose(c, now_ms, i, (uint8_t)arm) < 0)
             return PR_COUNT;
         off |= !e->offers[(size_t)arm * set->n + cand->campaign] || stopped(c, i, arm);
     }
@@ -188,7 +262,7 @@ enum policy_reason guard_experiments(const struct policy_context *c, int64_t now
 
 uint32_t experiment_offers(const struct policy_context *c, uint16_t campaign) {
     uint32_t offers = UINT16_MAX;
-    for (size_t i = 0; i < c->set->n_experiments; i++) {
+    for (size_t i = 0; i < c->set->n_designed; i++) {
         const struct experiment *e = &c->set->experiment[i];
         int arm = e->about[campaign] ? arm_of(c->set, e, c->user->id) : -1;
         if (arm >= 0)
@@ -198,7 +272,7 @@ uint32_t experiment_offers(const struct policy_context *c, uint16_t campaign) {
 }
 
 bool experiment_rules_choose(const struct policy_context *c, size_t group) {
-    for (size_t i = 0; i < c->set->n_experiments; i++) {
+    for (size_t i = 0; i < c->set->n_designed; i++) {
         int arm = arm_of(c->set, &c->set->experiment[i], c->user->id);
         if (arm >= 0 && c->set->experiment[i].rules[arm] >> group & 1)
             return true;

@@ -142,9 +142,9 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
         return PR_COUNT;
     if (set->holdout && hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
         return PR_HOLDOUT;
-    if (k->spec.holdout && hash_str(c->user->id, k->holdout_seed) % 10000 < k->spec.holdout)
-        return PR_CAMPAIGN_HOLDOUT;
-    enum policy_reason r = set->n_experiments ? guard_experiments(c, now_ms, cand) : PR_SENT;
+    enum policy_reason r = guard_holdout(c, now_ms, cand);
+    if (r == PR_SENT && set->n_designed)
+        r = guard_experiments(c, now_ms, cand);
     if (r == PR_SENT)
         r = guard_caps(c, k, now_ms);
     if (r != PR_SENT)
@@ -167,7 +167,7 @@ enum policy_reason guard_offer(const struct policy_context *c, const struct cand
     const struct offer_spec *o = &c->set->c[cand->campaign].spec.offer[cand->offer];
     if (o->discount && full_price)
         return PR_SENSITIVE;
-    if (c->set->n_experiments && !(experiment_offers(c, cand->campaign) >> cand->offer & 1))
+    if (c->set->n_designed && !(experiment_offers(c, cand->campaign) >> cand->offer & 1))
         return PR_EXPERIMENT;
     if (o->percent > c->set->approval.percent && !approved(c, cand->campaign))
         return PR_APPROVAL;

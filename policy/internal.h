@@ -25,7 +25,10 @@ struct campaign {
     bool has_budget;
     uint64_t holdout_key, holdout_print; /* of its hold-out: which, and what must not change */
     uint64_t fairness_key;               /* of its bound */
+    int holdout_study;                   /* what its hold-out tells; -1: it has none */
 };
+
+#define HOLDOUT_STUDY "holdout/" /* begins the names of what hold-outs tell */
 
 /* An experiment, compiled: which of a campaign's offers an arm makes, a bit each. */
 struct experiment {
@@ -34,6 +37,8 @@ struct experiment {
     bool *about;                         /* per campaign, owned */
     uint16_t *offers;                    /* [arm][campaign], owned */
     uint32_t rules[EXPERIMENT_ARMS_MAX]; /* groups in which the rules choose, a bit each */
+    int holdout;                         /* campaign whose hold-out it is, that all are in: arm 0 is
+                                          * held out; -1: one of the file */
 };
 struct policy_set;
 /* Campaigns and groups are there already; *text: where the set keeps texts. */
@@ -85,7 +90,7 @@ struct policy_set {
     uint32_t holdout;
     uint64_t holdout_key, holdout_print;
     uint64_t arm_seed;
-    size_t n_experiments;
+    size_t n_experiments, n_designed; /* the file's come first, then hold-outs */
     struct experiment *experiment;
     struct evidence_list *evidence; /* of all shards; changes */
     bool consent_granted;
@@ -150,6 +155,12 @@ const char *evidence_conflict(const struct evidence *e);
 struct evidence *shard_evidence(struct policy_shard *s); /* to be changed: it is dirty then */
 /* Notes that hold-outs decide from now on. -ENOMEM. */
 int evidence_holdouts(struct policy_shard *s, uint16_t campaign);
+/* Whether a campaign's hold-out has the user. */
+bool campaign_holds_out(const struct campaign *k, struct str user);
+/* PR_SENT, PR_CAMPAIGN_HOLDOUT or PR_COUNT (out of memory). Exposes the user to the hold-out, be he
+ * in it or not. */
+enum policy_reason guard_holdout(const struct policy_context *c, int64_t now_ms,
+                                 const struct candidate *cand);
 /* PR_SENT, PR_EXPERIMENT or PR_COUNT (out of memory). Exposes the user. */
 enum policy_reason guard_experiments(const struct policy_context *c, int64_t now_ms,
                                      const struct candidate *cand);

@@ -200,6 +200,7 @@ static size_t text_bytes(const struct policy_spec *spec) {
         const struct campaign_spec *c = &spec->campaign[i];
         bytes += c->id.n + c->channel.n + c->trigger.category.n + c->trigger.campaign.n +
                  c->fairness.attribute.n + 5;
+        bytes += c->id.n + sizeof HOLDOUT_STUDY; /* its name */
         for (size_t o = 0; o < c->n_offers && o < OFFERS_MAX; o++)
             bytes += c->offer[o].name.n + c->offer[o].json.n + c->offer[o].code.n +
                      c->offer[o].category.n + 4;
@@ -275,7 +276,7 @@ static int compile_campaign(struct policy_set *s, const struct campaign_spec *sp
     k->spec.holdout_name = (struct str){0};
     k->spec.trigger.category = text_keep(text, spec->trigger.category);
     k->spec.trigger.campaign = text_keep(text, spec->trigger.campaign);
-    k->follows = -1;
+    k->follows = k->holdout_study = -1;
     k->spec.audience = NULL;
     k->start_ms =
         spec->start_day == INT32_MIN ? INT64_MIN : tz_day_start_ms(s->tz, spec->start_day);
@@ -394,7 +395,7 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
         s->protected_hash[i] = (uint32_t)hash_str(spec->protect.category[i], 0);
     s->user_caps = spec->user_caps;
     s->user_keep_ms = caps_keep_ms(&spec->user_caps);
-    s->experiment = calloc(spec->n_experiments + 1, sizeof *s->experiment);
+    s->experiment = calloc(spec->n_experiments + spec->n + 1, sizeof *s->experiment);
     if (!s->experiment)
         return -ENOMEM;
     int r = ledger_new(&s->ledger);

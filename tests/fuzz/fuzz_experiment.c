@@ -15,7 +15,7 @@ static void check(const void *p, size_t n) {
     if (experiment_decode(p, n, &s, &used) < 0)
         return;
     spec.n_arms = s.n_arms;
-    experiment_result(&spec, &s, &rules, &r);
+    experiment_result(&spec, &s, NULL, &rules, &r);
     if (experiment_encode(&s, &again) < 0 || used > n || again.n != used ||
         memcmp(again.p, p, used) != 0)
         abort();

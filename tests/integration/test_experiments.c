@@ -74,6 +74,20 @@ static void end(pid_t pid, int sig) {
     cr_assert_eq(waitpid(pid, &status, 0), pid);
 }
 
+/* Exit code of `beckon A B C` on the service's Redis and campaigns; *ret_said is the caller's to
+ * free. */
+static int beckon(struct service *s, const char *a, const char *b, const char *c, char **ret_said) {
+    autofree(free) char *log = temp_dir_file(&s->dir, "said"),
+                        *file = temp_dir_file(&s->dir, "campaigns.yaml");
+    char address[160], option[300];
+    snprintf(address, sizeof address, "--redis.address=%s", redis_server_socket(s->redis));
+    snprintf(option, sizeof option, "--policy.campaigns=%s", file);
+    char *argv[] = {(char *)beckon_path(), (char *)a, (char *)b, address, option, (char *)c, NULL};
+    int rc = process_end(process_start(argv, log), 0, 20000);
+    *ret_said = read_file(log, NULL);
+    return rc;
+}
+
 Test(experiments, find_a_known_effect_across_a_kill_and_refuse_a_change, .timeout = 180) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
@@ -102,11 +116,68 @@ Test(experiments, find_a_known_effect_across_a_kill_and_refuse_a_change, .timeou
     cr_assert_float_eq(of_arm(&s, "with:conversion"), .5, .01);
     cr_assert_float_eq(of_arm(&s, "without:revenue"), 2, .1);
     cr_assert_eq(of_arm(&s, "with:nps"), 0, "all said 8");
+
+    /* The campaign's own record says what it earned, to people and programs. */
+    cr_assert_float_eq(service_field(&s, "beckon:campaign:{hello}", "more_per_user"), 4, 1.5);
+    cr_assert_gt(service_field(&s, "beckon:campaign:{hello}", "lift_low"), 0);
+    autofree(free) char *table = NULL, *json = NULL;
+    cr_assert_eq(beckon(&s, "campaigns", "results", NULL, &table), 0, "%s", table);
+    cr_assert(strstr(table, "always within") && strstr(table, "hello "), "%s", table);
+    cr_assert_eq(beckon(&s, "campaigns", "results", "--json", &json), 0, "%s", json);
+    cr_assert(strstr(json, "\"lift_by\":\"worth\"") && strstr(json, "\"lift_verdict\":\"wins\""),
+              "%s", json);
     end(pid, SIGTERM);
 
     pid = service_run(&s, "three", "policy.salt=another");
     service_await(&s, "three", "in-use", 1);
     service_await(&s, "three", "experiment worth", 1);
+    end(pid, SIGTERM);
+    service_close(&s);
+}
+
+static bool stopped(void *s) {
+    return service_said(s, "one", "arm-stopped") > 0;
+}
+
+static bool kept(void *s) {
+    return service_said(s, "one", "campaigns-kept") > 0;
+}
+
+Test(experiments, stop_an_arm_that_loses_and_keep_what_is_in_use_over_a_reload, .timeout = 180) {
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service s;
+    char text[1000];
+    size_t head =
+        sizeof campaigns - 1 -
+        strlen("    arms: [{name: without, share: 1, off: [hello]}, {name: with, share: 1}]\n");
+    snprintf(text, sizeof text,
+             "%.*s    stop: true\n"
+             "    arms: [{name: with, share: 1}, {name: without, share: 1, off: [hello]}]\n",
+             (int)head, campaigns);
+    service_open(&s, k, 2, text);
+    service_item(&s, "i0", "c", 20, true);
+    kafka_flush(s.kafka);
+    int64_t now = service_now_ms();
+    each(&s, 'v', "survey", now - 10 * DAY_MS);
+    pid_t pid = service_run(&s, "one", NULL);
+    service_drain(&s, 60000);
+    buy(&s, now - 9 * DAY_MS); /* those without are the arm on trial, and buy less */
+    each(&s, 'x', "view", now - DAY_MS);
+    service_drain(&s, 60000);
+    cr_assert(wait_until(all_closed, &s, 20000), "%g closed", both(&s, "users"));
+    cr_assert(wait_until(stopped, &s, 20000), "nothing was stopped");
+    service_await(&s, "one", "arm=without", 1);
+
+    /* Other shares: the running one keeps what it has, and says what is in the way. */
+    autofree(free) char *file = temp_dir_file(&s.dir, "campaigns.yaml");
+    char *share = strstr(text, "{name: without, share: 1");
+    cr_assert_not_null(share);
+    share[strlen("{name: without, share: ")] = '3';
+    write_file(file, text, strlen(text));
+    kill(pid, SIGHUP);
+    cr_assert(wait_until(kept, &s, 20000), "the change was not refused");
+    service_await(&s, "one", "experiment worth", 1);
+    cr_assert_eq(service_said(&s, "one", "campaigns-change"), 0);
     end(pid, SIGTERM);
     service_close(&s);
 }

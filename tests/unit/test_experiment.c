@@ -127,7 +127,7 @@ static struct experiment_state simulate(uint64_t seed, int n, double effect) {
 static struct experiment_result result(const struct experiment_state *s) {
     struct experiment_rules r = experiment_defaults();
     struct experiment_result ret;
-    experiment_result(&SPEC, s, &r, &ret);
+    experiment_result(&SPEC, s, NULL, &r, &ret);
     return ret;
 }
 
@@ -196,7 +196,7 @@ Test(experiment, takes_its_part_of_the_level_for_each_of_many_arms) {
     struct experiment_rules r = experiment_defaults();
     struct experiment_result wide, narrow = result(&two);
     three.n_arms = s.n_arms = 3;
-    experiment_result(&three, &s, &r, &wide);
+    experiment_result(&three, &s, NULL, &r, &wide);
     cr_assert_lt(wide.effect[1][EXP_MARGIN].range.low, narrow.effect[1][EXP_MARGIN].range.low);
     cr_assert_eq(wide.verdict[2], EXP_WAIT);
     cr_assert(isnan(wide.nps[2]));

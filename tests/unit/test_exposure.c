@@ -76,6 +76,53 @@ Test(exposure, withholds_from_one_arm_and_counts_both) {
     kit_free(k);
 }
 
+/* Those who get it spend 20 instead of 10. */
+Test(exposure, a_hold_out_tells_what_its_campaign_earns) {
+    struct kit *k = kit_with_experiment();
+    k->spec.n_experiments = 0;
+    k->campaign[0].holdout = 4000;
+    kit_start(k);
+    size_t arm, n[2] = {0};
+    int study = policy_campaign_study(k->set, 0, &arm);
+    cr_assert_eq(study, 0);
+    cr_assert_eq(arm, 1);
+    for (int i = 0; i < 300; i++) {
+        char id[16], text[64];
+        snprintf(id, sizeof id, "u%d", i);
+        policy_arms_print(k->set, 0, str_of(id), text, sizeof text);
+        bool rest = strcmp(text, "holdout/c:rest") == 0;
+        cr_assert(rest || strcmp(text, "holdout/c:holdout") == 0, "%s", text);
+        n[rest]++;
+        visit(k, i, rest ? 20 : 10);
+    }
+    struct experiment_sums s;
+    policy_experiment_sums(k->set, 0, &s);
+    cr_assert_eq(kit_count(k, "c", PR_SENT), n[1]);
+    cr_assert_eq(kit_count(k, "c", PR_CAMPAIGN_HOLDOUT), n[0]);
+    for (int a = 0; a < 2; a++) {
+        cr_assert_eq(s.exposed[a], (double)n[a]);
+        cr_assert_eq(s.state.arm[a].metric[EXP_REVENUE].n, (double)n[a]);
+        cr_assert_float_eq(s.state.arm[a].metric[EXP_REVENUE].y, a ? 20 : 10, 1e-9);
+    }
+    struct experiment_result r;
+    struct experiment_rules rules = experiment_defaults();
+    rules.least = 50;
+    experiment_result(&policy_experiment(k->set, 0)->spec, &s.state, s.exposed, &rules, &r);
+    cr_assert(!r.alarm, "p %g", r.mismatch);
+    kit_free(k);
+}
+
+Test(exposure, only_an_experiment_whose_control_goes_without_tells_of_a_campaign) {
+    struct kit *k = kit_with_experiment();
+    kit_campaign(k, "other", EV_CART_ADD);
+    kit_start(k);
+    size_t arm;
+    cr_assert_eq(policy_campaign_study(k->set, 0, &arm), 0);
+    cr_assert_eq(arm, 1);
+    cr_assert_eq(policy_campaign_study(k->set, 1, &arm), -1);
+    kit_free(k);
+}
+
 Test(exposure, is_the_first_one_and_survives_a_restart) {
     struct kit *k = kit_with_experiment();
     struct kit_user u, again;
