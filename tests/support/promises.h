@@ -4,6 +4,7 @@
  * framework: a unit test runs it for a while, a benchmark for long. */
 #pragma once
 
+#include "policy/evidence.h"
 #include "tests/support/policy_kit.h"
 
 enum {
@@ -30,6 +31,8 @@ struct p_user {
     int64_t decided_ms, denied_ms[2]; /* by channel: email, push */
     int64_t saved_denied_ms[2];       /* as of the last commit, like saved_minor */
     bool minor, saved_minor, sent, held, dirty;
+    bool withheld[P_CAMPAIGNS], got[P_CAMPAIGNS]; /* by a hold-out or an arm; a message */
+    uint32_t exposed[P_CAMPAIGNS];                /* decisions that say so */
 };
 
 struct p_partition {
@@ -116,6 +119,19 @@ static inline void p_campaigns(struct kit *k, const struct str *codes) {
     k->spec.approval.percent = 20;
     k->spec.n_groups = 1;
     k->spec.group[0] = (struct group_spec){.name = STR("coupons"), .method = METHOD_RANDOM};
+    /* Half of the users do not get `often`. */
+    static struct arm_spec arms[2];
+    static struct experiment_arms half;
+    arms[0] = (struct arm_spec){.name = STR("without"), .n_off = 1, .off = {STR("often")}};
+    arms[1] = (struct arm_spec){.name = STR("with")};
+    half = (struct experiment_arms){
+        .name = STR("half"),
+        .spec = {STR("half"), STR("half"), 0, EXPERIMENT_BUCKETS, 2, {1, 1}},
+        .arm = arms,
+        .window_ms = 5 * DAY,
+    };
+    k->spec.n_experiments = 1;
+    k->spec.experiment = &half;
     k->spec.n_pools = 1;
     k->spec.pool[0] = (struct pool_spec){STR("codes"), P_CODES, codes};
 }
@@ -234,6 +250,11 @@ static inline void p_book(struct promises *p, const struct decision *d) {
     KIT_CHECK(d->time_ms >= u->decided_ms);
     u->decided_ms = d->time_ms;
     u->held |= d->reason == PR_HOLDOUT;
+    u->withheld[d->campaign] |= d->reason == PR_CAMPAIGN_HOLDOUT || d->reason == PR_EXPERIMENT;
+    u->got[d->campaign] |= d->send;
+    u->exposed[d->campaign] += d->exposed;
+    KIT_CHECK(!(u->withheld[d->campaign] && u->got[d->campaign]));
+    KIT_CHECK(u->exposed[d->campaign] <= 1);
     if (!d->send)
         return;
     p_check_caps(p, u, d);
@@ -415,6 +436,27 @@ static inline void promises_step(struct promises *p) {
     p_take(p, partition, user, e, false);
 }
 
+/* Whoever was exposed was so once, said so once, and counts once now that all windows are closed.
+ */
+static inline void p_check_experiments(const struct promises *p) {
+    for (size_t c = 0; c < P_CAMPAIGNS; c++) {
+        size_t arm;
+        int study = policy_campaign_study(p->set[0], c, &arm);
+        double exposed = 0, counted = 0, said = 0;
+        for (size_t i = 0; study >= 0 && i < P_PROCESSES; i++) {
+            struct experiment_sums s;
+            policy_experiment_sums(p->set[i], (size_t)study, &s);
+            for (size_t a = 0; a < s.state.n_arms; a++) {
+                exposed += s.exposed[a];
+                counted += s.state.arm[a].metric[0].n;
+            }
+        }
+        for (size_t i = 0; i < P_USERS; i++)
+            said += p->user[i].exposed[c];
+        KIT_CHECK(exposed == said && counted == said && (study < 0 || said > P_USERS / 2));
+    }
+}
+
 /* Commits everything, lets all windows close, and balances. */
 static inline void promises_end(struct promises *p) {
     for (size_t i = 0; i < P_PARTITIONS; i++)
@@ -433,6 +475,7 @@ static inline void promises_end(struct promises *p) {
     for (size_t i = 0; i < P_PARTITIONS; i++)
         p_commit(p, i);
     KIT_CHECK(p->outcomes == p->sends); /* each message ended in exactly one */
+    p_check_experiments(p);
 }
 
 static inline void promises_free(struct promises *p) {

@@ -17,9 +17,9 @@ Test(promises, hold_under_any_order_of_events_restarts_replays_and_moves, .timeo
         promises_free(p);
     }
     const enum policy_reason wanted[] = {
-        PR_SENT,     PR_NO_CONSENT,  PR_SENSITIVE,    PR_HOLDOUT, PR_CAMPAIGN_HOLDOUT,
-        PR_CAP_USER, PR_CAP_CHANNEL, PR_CAP_CAMPAIGN, PR_QUIET,   PR_POSTPONED,
-        PR_BUDGET,   PR_POLICY,      PR_NOT_BEST,
+        PR_SENT,     PR_NO_CONSENT,  PR_SENSITIVE,    PR_HOLDOUT,    PR_CAMPAIGN_HOLDOUT,
+        PR_CAP_USER, PR_CAP_CHANNEL, PR_CAP_CAMPAIGN, PR_QUIET,      PR_POSTPONED,
+        PR_BUDGET,   PR_POLICY,      PR_NOT_BEST,     PR_EXPERIMENT,
     };
     for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
         cr_assert_gt(met[wanted[i]], 0, "never met %s", policy_reason_name(wanted[i]));
