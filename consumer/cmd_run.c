@@ -50,7 +50,8 @@ static int run(const struct config *cfg, enum stream_end *ret_end) {
         *ret_end = engine_finish(e);
         again = *ret_end == STREAM_STALLED || (again && *ret_end == STREAM_STOPPED);
         if (*ret_end == STREAM_STALLED)
-            log_warning("stalled", "cause=\"hung for longer than kafka.transaction.timeout.ms\" "
+            log_warning("stalled", "cause=\"hung, or no broker, for longer than "
+                                   "kafka.transaction.timeout.ms\" "
                                    "do=\"starts anew from what is committed\"");
         atomic_store(&halt, false);
         if (atomic_load(&stop)) /* asked for meanwhile */

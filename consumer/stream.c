@@ -9,17 +9,33 @@ enum {
     USERS_PER_SIMILAR = 16,  /* a list of similar items costs about as much as so many users' */
     UPKEEP_MS = 100,
     MEASURE_MS = 1000,
+    LOST_LATELY_US = 60000000,
 };
 
 /* ---- events ---- */
 
 /* The consumer cannot go on; librdkafka may have taken its partitions away without a word. */
+static void on_client_error(rd_kafka_t *rk, int err, const char *reason, void *opaque) {
+    struct stream *s = opaque;
+    (void)rk, (void)reason; /* logged by librdkafka */
+    if (err == RD_KAFKA_RESP_ERR__TRANSPORT || err == RD_KAFKA_RESP_ERR__ALL_BROKERS_DOWN)
+        s->lost_us = clock_mono_us();
+}
+
+/* Whose coordinator dies with the answer to its joining is fenced by its own former self. If it
+ * was another process after all, starting anew fences that one in turn: one of them stays. */
+static bool lost_lately(const struct stream *s) {
+    return s->lost_us && clock_mono_us() - s->lost_us < LOST_LATELY_US;
+}
+
 static void stream_on_fatal(struct stream *s) {
     char text[256];
     rd_kafka_resp_err_t err = rd_kafka_fatal_error(s->consumer, text, sizeof text);
     log_error("consumer-failed", "worker=%u error=%s", s->c->index, log_q(text));
     s->must_rewind = true; /* nothing of it is ours to commit */
-    stop_with(s, err == RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? STREAM_FENCED : STREAM_FAILED);
+    stop_with(s, err != RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID ? STREAM_FAILED
+                 : lost_lately(s)                            ? STREAM_STALLED
+                                                             : STREAM_FENCED);
 }
 
 void stream_forbidden(struct stream *s, const char *what, rd_kafka_resp_err_t err) {
@@ -288,8 +304,10 @@ static rd_kafka_t *client(struct stream *s, rd_kafka_type_t type, bool in_group,
             return NULL;
     }
     rd_kafka_conf_set_opaque(conf, s);
-    if (in_group)
+    if (in_group) {
         rd_kafka_conf_set_rebalance_cb(conf, stream_on_rebalance);
+        rd_kafka_conf_set_error_cb(conf, on_client_error);
+    }
     if (type == RD_KAFKA_PRODUCER)
         rd_kafka_conf_set_dr_msg_cb(conf, stream_on_delivery);
     return kafka_client_new(type, TAKE(conf));

@@ -9,6 +9,14 @@ static enum stream_end fenced(const struct stream *s) {
     return us > s->transaction_ms * 1000 ? STREAM_STALLED : STREAM_FENCED;
 }
 
+/* INVALID_TXN_STATE: asked to end what the broker never began or has ended by itself, as after an
+ * outage of all brokers. This producer is of no more use; a new one begins where it was. */
+static enum stream_end end_for(const struct stream *s, rd_kafka_resp_err_t code) {
+    return code == RD_KAFKA_RESP_ERR__FENCED             ? fenced(s)
+           : code == RD_KAFKA_RESP_ERR_INVALID_TXN_STATE ? STREAM_STALLED
+                                                         : STREAM_FAILED;
+}
+
 enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
     if (!e)
         return FATE_OK;
@@ -25,7 +33,7 @@ enum fate stream_fate(struct stream *s, rd_kafka_error_t *e, const char *what) {
     log_line(f == FATE_FATAL ? LOG_ERROR : LOG_WARNING, what, "worker=%u error=%s", s->c->index,
              log_q(rd_kafka_error_string(e)));
     if (f == FATE_FATAL)
-        stop_with(s, code == RD_KAFKA_RESP_ERR__FENCED ? fenced(s) : STREAM_FAILED);
+        stop_with(s, end_for(s, code));
     rd_kafka_error_destroy(e);
     return f;
 }

@@ -73,6 +73,7 @@ struct stream {
     struct buf scratch;
     struct buf notices; /* triggers for beckon:triggers, kept until their transaction is through */
 
+    int64_t lost_us;        /* when the consumer last lost a broker; 0: never */
     int64_t transaction_ms; /* after which the broker aborts one */
     int64_t transaction_us; /* when the running one began */
     size_t uncommitted;     /* events processed since the last commit */
