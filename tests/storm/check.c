@@ -234,6 +234,8 @@ bool storm_check(struct storm *st) {
     service_option(&even, "redis.profile_interval=0ms");
     service_option(&even, "model.flood_per_minute=0");
     service_option(&even, "stream.commit_interval=1s");
+    if (st->fault->prepare)
+        st->fault->prepare(st, &even);
     pid_t pid = service_run(&even, "even", NULL);
     service_drain(&even, DRAIN_MS);
     service_end(&even, pid, "even");

@@ -1,4 +1,6 @@
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "tests/storm/storm.h"
 
@@ -6,9 +8,9 @@ static int any(struct storm *st) {
     return (int)storm_draw(st, STORM_PROCESSES);
 }
 
-/* Every other time the next one comes before this one is over. */
+/* Mostly the next one comes before this one is over. */
 static void recover_or_not(struct storm *st, int64_t since) {
-    if (storm_draw(st, 4) == 0)
+    if (storm_draw(st, 8) == 0)
         storm_recover(st, since);
     else
         storm_wait(st, 300 + storm_draw(st, 1200));
@@ -83,107 +85,200 @@ static void strike_shape(struct storm *st) {
     strike_kill(st);
 }
 
+/* Another one by the same name: the older is fenced and leaves with 3. */
+static void strike_replaced(struct storm *st) {
+    int i = any(st);
+    pid_t old = st->pid[i];
+    int64_t since = test_clock_ms();
+    storm_start(st, i);
+    int code = process_end(old, 0, 60000);
+    if (code != 3) {
+        storm_say(st, "who was replaced ended with %d", code);
+        st->row->ended++;
+    }
+    storm_recover(st, since);
+}
+
+/* Each of the twin deployments has a folder of its own. */
+static void prepare_disk(struct storm *st, struct service *s) {
+    (void)st;
+    autofree(free) char *dir = temp_dir_file(&s->dir, "state");
+    mkdir(dir, 0700);
+    service_option(s, "state.dir=%s", dir);
+    service_option(s, "state.snapshot_interval=300ms");
+}
+
+static void limit_files(struct storm *st, rlim_t bytes) {
+    for (int i = 0; i < STORM_PROCESSES; i++) {
+        struct rlimit r;
+        if (!st->pid[i] || prlimit(st->pid[i], RLIMIT_FSIZE, NULL, &r))
+            continue;
+        r.rlim_cur = MIN(bytes, r.rlim_max);
+        prlimit(st->pid[i], RLIMIT_FSIZE, &r, NULL);
+    }
+}
+
+/* No file may grow, in the middle of snapshots; then one dies and reads back what there is. */
+static void strike_disk(struct storm *st) {
+    limit_files(st, 4096);
+    storm_wait(st, 1000 + storm_draw(st, 1000));
+    if (storm_draw(st, 2) == 0)
+        limit_files(st, RLIM_INFINITY);
+    strike_kill(st);
+    limit_files(st, RLIM_INFINITY);
+    storm_wait(st, 500);
+}
+
 static void strike_mix(struct storm *st);
 
 const struct fault storm_faults[] = {
     {"kill",
      "`kill -9` of one of two processes at a random moment, started again at once",
-     12,
+     16,
      strike_kill,
      {NULL},
+     NULL,
      {0}},
-    {"kill-both", "`kill -9` of both processes at once", 1, strike_kill_both, {NULL}, {0}},
-    {"drain", "`SIGTERM`, started again when it has left", 1, strike_drain, {NULL}, {0}},
+    {"kill-both", "`kill -9` of both processes at once", 1, strike_kill_both, {NULL}, NULL, {0}},
+    {"drain", "`SIGTERM`, started again when it has left", 1, strike_drain, {NULL}, NULL, {0}},
     {"hang",
      "`SIGSTOP` for longer than `session.timeout.ms` and `max.poll.interval.ms`",
      1,
      strike_hang,
      {"kafka.max.poll.interval.ms=6000"},
+     NULL,
      {0}},
     {"hang-in-transaction",
      "`SIGSTOP` for longer than `transaction.timeout.ms`",
      1,
      strike_hang_in_transaction,
      {"kafka.session.timeout.ms=45000", "kafka.transaction.timeout.ms=2000"},
+     NULL,
      {0}},
     {"broker-restart",
      "a broker is stopped and started, each in turn",
      1,
      strike_broker_restart,
      {NULL},
+     NULL,
      {0}},
     {"broker-down",
      "`kill -9` of one of three brokers, away for seconds",
      1,
      strike_broker_down,
      {NULL},
+     NULL,
      {0}},
     {"all-brokers",
      "`kill -9` of all three brokers, away for seconds",
      1,
      strike_all_brokers,
      {NULL},
+     NULL,
      {0}},
     {"group-coordinator",
      "the broker that coordinates the group is stopped",
      1,
      strike_group_coordinator,
      {NULL},
+     NULL,
      {0}},
     {"transaction-coordinator",
      "the broker that coordinates a transaction is stopped",
      1,
      strike_transaction_coordinator,
      {NULL},
+     NULL,
      {0}},
-    {"redis-restart", "`kill -9` of Redis, comes back empty", 1, strike_redis_restart, {NULL}, {0}},
-    {"redis-flush", "`FLUSHALL`", 1, strike_redis_flush, {NULL}, {0}},
+    {"redis-restart",
+     "`kill -9` of Redis, comes back empty",
+     1,
+     strike_redis_restart,
+     {NULL},
+     NULL,
+     {0}},
+    {"redis-flush", "`FLUSHALL`", 1, strike_redis_flush, {NULL}, NULL, {0}},
     {"redis-full",
      "`maxmemory` below what is stored: every write is refused",
      1,
      strike_redis_full,
      {NULL},
+     NULL,
      {0}},
     {"redis-hang",
      "`SIGSTOP` of Redis for longer than `redis.timeout`",
      1,
      strike_redis_hang,
      {NULL},
+     NULL,
      {0}},
-    {"redis-slow", "Redis answers 300 ms late", 1, strike_redis_slow, {NULL}, {0}},
-    {"redis-read-only", "Redis becomes a replica of nobody", 1, strike_redis_readonly, {NULL}, {0}},
+    {"redis-slow", "Redis answers 300 ms late", 1, strike_redis_slow, {NULL}, NULL, {0}},
+    {"redis-read-only",
+     "Redis becomes a replica of nobody",
+     1,
+     strike_redis_readonly,
+     {NULL},
+     NULL,
+     {0}},
     {"redis-cut",
      "all connections to Redis are cut, twenty times",
      1,
      strike_redis_cut,
      {NULL},
+     NULL,
      {0}},
     {"clock",
      "the processes' wall clock steps by up to twelve hours, either way",
      1,
      strike_clock,
      {NULL},
+     NULL,
      {0}},
-    {"burst", "for half a second, 100 times as many events", 1, strike_burst, {NULL}, {0}},
+    {"burst", "for half a second, 100 times as many events", 1, strike_burst, {NULL}, NULL, {0}},
     {"silent-partition",
      "a partition gets no events; `kill -9`",
      1,
      strike_shape,
      {NULL},
+     NULL,
      {.silent_partition = true}},
     {"hot-user",
      "half of all events are one user's; `kill -9`",
      1,
      strike_shape,
      {NULL},
+     NULL,
      {.hot_user_percent = 50}},
     {"hot-item",
      "half of all events are about one item; `kill -9`",
      1,
      strike_shape,
      {NULL},
+     NULL,
      {.hot_item_percent = 50}},
-    {"mix", "all of the above by chance", 3, strike_mix, {NULL}, {.hot_user_percent = 10}},
+    {"replaced",
+     "another process of the same `app.instance` starts: the older one is fenced",
+     1,
+     strike_replaced,
+     {NULL},
+     NULL,
+     {0}},
+    {"disk-full",
+     "no file may grow while snapshots are written; `kill -9`",
+     1,
+     strike_disk,
+     {NULL},
+     prepare_disk,
+     {0}},
+    {"registry",
+     "new schemas while the registry refuses, is slower than its timeout or talks nonsense; "
+     "`kill -9`",
+     1,
+     strike_registry,
+     {NULL},
+     prepare_registry,
+     {0}},
+    {"mix", "all of the above by chance", 3, strike_mix, {NULL}, NULL, {.hot_user_percent = 10}},
 };
 const size_t storm_n_faults = ARRAY_LEN(storm_faults);
 

@@ -23,6 +23,7 @@ static void deploy_kafka(struct storm *st, const char *command, int broker) {
     if (code)
         test_die("deploy/kafka %s --broker %d: %d\n%s", command, broker, code,
                  read_file(log, NULL));
+    service_probe(&st->s);
 }
 
 static void kill_broker(struct storm *st, int broker) {

@@ -7,7 +7,10 @@
 #include "tests/storm/storm.h"
 #include "tests/support/feed.h"
 
-enum { RECOVERY_MAX_MS = 180000, DRAIN_MS = 300000, TICK_MS = 10 };
+enum { RECOVERY_MAX_MS = 180000, DRAIN_MS = 300000, TICK_MS = 10, PROBE_MS = 2000 };
+
+/* A process holds some thousand users and some hundred items, and what a burst brings. */
+static const int64_t RSS_MAX = 512000000;
 
 static const char *const names[STORM_PROCESSES] = {"a", "b"};
 
@@ -91,35 +94,61 @@ void storm_wait(struct storm *st, int64_t ms) {
 
 /* ---- recovery ---- */
 
-static bool ends(struct storm *st, int64_t ret[STORM_PARTITIONS]) {
+static bool ends(struct storm *st, int64_t *ret) {
     for (int p = 0; p < STORM_PARTITIONS; p++) {
         int64_t low;
         if (rd_kafka_query_watermark_offsets(st->s.probe, st->s.clickstream, p, &low, &ret[p],
-                                             5000))
+                                             PROBE_MS)) {
+            service_probe(&st->s);
             return false;
+        }
     }
     return true;
 }
 
-static bool committed(struct storm *st, const int64_t to[STORM_PARTITIONS]) {
+static bool committed(struct storm *st, int64_t *to) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(STORM_PARTITIONS);
     for (int p = 0; p < STORM_PARTITIONS; p++)
         rd_kafka_topic_partition_list_add(list, st->s.clickstream, p);
-    bool all = !rd_kafka_committed(st->s.probe, list, 5000);
+    bool all = !rd_kafka_committed(st->s.probe, list, PROBE_MS);
+    if (!all)
+        service_probe(&st->s);
     for (int p = 0; p < STORM_PARTITIONS && all; p++)
         all = to[p] == 0 || list->elems[p].offset >= to[p];
     rd_kafka_topic_partition_list_destroy(list);
     return all;
 }
 
+static void show_lag(struct storm *st, const int64_t to[STORM_PARTITIONS]) {
+    rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(STORM_PARTITIONS);
+    for (int p = 0; p < STORM_PARTITIONS; p++)
+        rd_kafka_topic_partition_list_add(list, st->s.clickstream, p);
+    rd_kafka_resp_err_t err = rd_kafka_committed(st->s.probe, list, PROBE_MS);
+    for (int p = 0; p < STORM_PARTITIONS; p++)
+        storm_say(st, "partition %d: committed %lld of %lld (%s)", p,
+                  (long long)list->elems[p].offset, (long long)to[p],
+                  rd_kafka_err2str(err ? err : list->elems[p].err));
+    rd_kafka_topic_partition_list_destroy(list);
+}
+
+/* Again and again until the answer is yes. */
+static bool ask(struct storm *st, bool (*question)(struct storm *, int64_t *), int64_t *to,
+                int64_t until) {
+    while (!question(st, to)) {
+        if (test_clock_ms() >= until)
+            return false;
+        storm_wait(st, TICK_MS);
+    }
+    return true;
+}
+
 void storm_recover(struct storm *st, int64_t since_ms) {
-    int64_t to[STORM_PARTITIONS], until = since_ms + RECOVERY_MAX_MS;
-    while (!ends(st, to) && test_clock_ms() < until)
-        storm_wait(st, TICK_MS);
-    while (!committed(st, to) && test_clock_ms() < until)
-        storm_wait(st, TICK_MS);
+    int64_t to[STORM_PARTITIONS] = {0}, until = since_ms + RECOVERY_MAX_MS;
+    if (ask(st, ends, to, until))
+        ask(st, committed, to, until);
     int64_t took = test_clock_ms() - since_ms;
     if (took >= RECOVERY_MAX_MS) {
+        show_lag(st, to);
         storm_say(st, "does not recover");
         for (int i = 0; i < STORM_PROCESSES; i++)
             show_log(st, i);
@@ -145,6 +174,9 @@ bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct
     service_option(s, "stream.commit_interval=100ms");
     for (size_t i = 0; i < ARRAY_LEN(fault->option) && fault->option[i]; i++)
         service_option(s, "%s", fault->option[i]);
+    atomic_store(&st->feeder.schema, 0);
+    if (fault->prepare)
+        fault->prepare(st, s);
     feeder_start(&st->feeder, s, fault->shape, st->random);
     for (int i = 0; i < STORM_PROCESSES; i++)
         storm_start(st, i);
@@ -164,6 +196,10 @@ bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct
     for (int i = 0; i < STORM_PROCESSES; i++)
         storm_end(st, i, SIGTERM);
     bool good = storm_check(st);
+    if (row->rss_bytes > RSS_MAX) {
+        storm_say(st, "a process of %.0f MB", (double)row->rss_bytes / 1e6);
+        good = false;
+    }
     service_close(s);
     return good;
 }

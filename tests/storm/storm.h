@@ -4,14 +4,18 @@
  *   round.c     one round: load, processes, recovery
  *   faults.c    what is done to processes, clock and clickstream
  *   outages.c   what is done to Kafka and Redis
+ *   registry.c  what is done to the schema registry
  *   check.c     the same stream without faults, and what must be equal
  *   feeder.c    the load */
 #pragma once
 
 #include <pthread.h>
 
+#include "consumer/encode.h"
 #include "tests/support/service.h"
 
+/* The registry knows Beckon's schemas under ids of FIRST + n * STEP + theirs. */
+enum { STORM_SCHEMA_FIRST = 100, STORM_SCHEMA_STEP = 10 };
 enum { STORM_PROCESSES = 2, STORM_PARTITIONS = 4, STORM_USERS = 2000, STORM_ITEMS = 400 };
 
 /* ---- the load ---- */
@@ -25,14 +29,17 @@ struct feeder {
     struct service *s;
     struct shape shape;
     uint64_t random;
-    int64_t time_ms; /* of the newest event */
+    int64_t time_ms;   /* of the newest event */
+    atomic_int schema; /* 0: JSON; else Avro, under ids from here */
+    struct config *cfg;
+    struct encoder *encoder;
     atomic_ulong n;
     atomic_uint rate; /* events a second */
     atomic_bool stop;
     pthread_t thread;
 };
 
-/* Puts the catalogue and begins; stop waits until all is delivered. */
+/* Puts the catalogue and begins; stop waits until all is delivered. `schema` is set before. */
 void feeder_start(struct feeder *f, struct service *s, struct shape shape, uint64_t seed);
 void feeder_stop(struct feeder *f);
 
@@ -41,10 +48,12 @@ void feeder_stop(struct feeder *f);
 struct storm;
 
 struct fault {
-    const char *name, *how;           /* as the table shows them */
-    unsigned weight;                  /* of the time, against the others */
-    void (*strike)(struct storm *st); /* makes it, once, and undoes it */
-    const char *option[4];            /* that the deployment gets for it */
+    const char *name, *how;                               /* as the table shows them */
+    unsigned weight;                                      /* of the time, against the others */
+    void (*strike)(struct storm *st);                     /* makes it, once, and undoes it */
+    const char *option[4];                                /* that the deployment gets for it */
+    void (*prepare)(struct storm *st, struct service *s); /* more of these, also for the run
+                                                             without faults; or NULL */
     struct shape shape;
 };
 
@@ -100,6 +109,10 @@ void strike_redis_hang(struct storm *st);
 void strike_redis_slow(struct storm *st);
 void strike_redis_readonly(struct storm *st);
 void strike_redis_cut(struct storm *st);
+
+/* registry.c */
+void prepare_registry(struct storm *st, struct service *s);
+void strike_registry(struct storm *st);
 
 /* check.c: compares with a run without faults. The processes have ended. */
 bool storm_check(struct storm *st);

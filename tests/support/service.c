@@ -28,6 +28,18 @@ void service_option(struct service *s, const char *fmt, ...) {
     va_end(ap);
 }
 
+void service_probe(struct service *s) {
+    if (s->probe)
+        rd_kafka_destroy(s->probe);
+    char err[256];
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(s->kafka), err, sizeof err);
+    rd_kafka_conf_set(conf, "group.id", s->app, err, sizeof err);
+    s->probe = rd_kafka_new(RD_KAFKA_CONSUMER, conf, err, sizeof err);
+    if (!s->probe)
+        test_die("%s", err);
+}
+
 static void outputs(struct service *s, const char *campaigns) {
     unique_name("app", s->app);
     kafka_topic(s->kafka, "triggers", s->partitions, false, s->triggers);
@@ -71,13 +83,7 @@ static void outputs(struct service *s, const char *campaigns) {
         write_file(file, campaigns, strlen(campaigns));
         service_option(s, "policy.campaigns=%s", file);
     }
-    char err[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(s->kafka), err, sizeof err);
-    rd_kafka_conf_set(conf, "group.id", s->app, err, sizeof err);
-    s->probe = rd_kafka_new(RD_KAFKA_CONSUMER, conf, err, sizeof err);
-    if (!s->probe)
-        test_die("%s", err);
+    service_probe(s);
 }
 
 void service_open(struct service *s, struct kafka *k, int partitions, const char *campaigns) {

@@ -33,6 +33,8 @@ void service_open(struct service *s, struct kafka *k, int partitions, const char
 /* Another deployment that reads the same topics and writes its own. */
 void service_open_twin(struct service *s, const struct service *of, const char *campaigns);
 void service_close(struct service *s);
+/* A new `probe`: one that saw all brokers go may never find a leader again. */
+void service_probe(struct service *s);
 void service_option(struct service *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* `beckon run` as a child; its log is service_log's. `extra`: one more option, or NULL. */
