@@ -66,9 +66,10 @@ size_t model_left_out(const struct model *m, const struct user *u, bool seen, ui
 /* First embedding of a user's row: deterministic by id and seed, whatever the row. */
 void user_init(const struct model *m, struct str id, float *emb);
 
-/* Row of an id, made if needed whatever item_admit says; ROW_NONE when memory is out.
- * [structural] */
-uint32_t model_item_intern(struct model *m, struct str id, int64_t now_ms);
+/* Checks a durable record's key, checksum, version and dim: 0, -EBADMSG, -EPROTO. record.c */
+struct wire;
+int record_open(const struct model *m, struct str key, const void *p, size_t n,
+                uint8_t *ret_version, struct wire *ret_body);
 
 int categories_init(struct model *m);
 void categories_done(struct model *m);

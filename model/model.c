@@ -350,6 +350,10 @@ void learner_freeze(struct learner *l, bool frozen) {
     l->frozen = frozen;
 }
 
+void learner_hear(struct learner *l) {
+    l->hears = true;
+}
+
 bool learner_frozen(const struct learner *l) {
     return l->frozen;
 }
@@ -521,7 +525,8 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
     bool engaged = item && (interest > 0 || e->type == EV_RATING);
     uint32_t place = ROW_NONE;
     set_trail(l, u);
-    if (m->c.rank && engaged && interest > 0 && !l->frozen && ranker_wants(m->ranker, l->ranking))
+    if (m->c.rank && engaged && interest > 0 && !l->frozen && !l->hears &&
+        ranker_wants(m->ranker, l->ranking))
         place = foresee(l, u, item_row);
     struct profile_change change;
     enum learn_result result =

@@ -117,6 +117,8 @@ uint32_t model_item_find(const struct model *m, struct str id);
 /* Row of an id, made if needed once it was asked for item_admit times; ROW_NONE
  * before that and when memory is out. [structural] */
 uint32_t model_item_admit(struct model *m, struct str id, int64_t now_ms);
+/* The same whatever item_admit says. [structural] */
+uint32_t model_item_intern(struct model *m, struct str id, int64_t now_ms);
 void model_item_view(const struct model *m, uint32_t row, struct item_view *ret); /* [shared] */
 /* Its `flags` alone, which costs less. [shared] */
 uint32_t model_item_flags(const struct model *m, uint32_t row);
@@ -143,6 +145,10 @@ uint32_t model_dirty_next(struct model *m, uint32_t *cursor);
 int model_item_encode(const struct model *m, uint32_t row, struct buf *key, struct buf *out);
 int model_item_restore(struct model *m, struct str key, const void *p, size_t n);
 void model_restored(struct model *m);
+/* Of another process's record the vectors alone (items', features', φ, P), which replace ours
+ * while we go on learning; of other records nothing. 0, -EAGAIN where the item has no row here
+ * (model_item_intern of what follows the key's first byte), or an error as above. [shared] */
+int model_vectors_take(struct model *m, struct str key, const void *p, size_t n);
 
 /* ---- users ---------------------------------------------------------------- */
 
@@ -217,6 +223,10 @@ void model_learn_again(struct learner *l, struct user *u, const struct event *e,
  * learned; new items then are not to be admitted, nor the model maintained. */
 void learner_freeze(struct learner *l, bool frozen);
 bool learner_frozen(const struct learner *l);
+
+/* Its events are those that another process learned (share.h): they are no cases for the ranker,
+ * because it was that process's list, not ours, that the user had before him. */
+void learner_hear(struct learner *l);
 
 struct learn_stats {
     uint64_t steps, clipped, nan_guarded, negatives;

@@ -375,14 +375,19 @@ static void observe_type(struct profile *p, const struct event *e, uint32_t row,
     }
 }
 
-static void observe_context(struct profile *p, const struct event *e) {
-    uint32_t values[CONTEXT_SLOTS], any = 0;
-    context_of(e, values);
+void profile_set_context(struct profile *p, const uint32_t *values) {
+    uint32_t any = 0;
     for (uint32_t k = 0; k < CONTEXT_SLOTS; k++)
         any |= values[k];
     uint32_t *w = any ? pm_extra_make(p, PX_CONTEXT) : NULL;
     if (w)
-        memcpy(w, values, sizeof values);
+        memcpy(w, values, CONTEXT_SLOTS * sizeof *w);
+}
+
+static void observe_context(struct profile *p, const struct event *e) {
+    uint32_t values[CONTEXT_SLOTS];
+    context_of(e, values);
+    profile_set_context(p, values);
 }
 
 enum learn_result profile_observe(struct profile *p, const struct event *e, uint64_t event_hash,

@@ -155,6 +155,8 @@ size_t profile_recent(const struct profile *p, struct recent_item *ret, size_t m
 size_t profile_trail(const struct profile *p, struct trail_item *ret, size_t max);
 /* The context of the newest event that had one (context.h); zeros before. */
 void profile_context(const struct profile *p, uint32_t *ret);
+/* As an event of such a context would; nothing if all are 0. */
+void profile_set_context(struct profile *p, const uint32_t *values);
 /* What is in the cart, newest first. */
 size_t profile_cart(const struct profile *p, struct recent_item *ret, size_t max);
 /* Rows bought at or after since_ms, newest first: of the last PROFILE_BOUGHT_MAX items. */

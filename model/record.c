@@ -467,7 +467,8 @@ static int restore_body(struct model *m, struct str key, uint8_t version, struct
     }
 }
 
-int model_item_restore(struct model *m, struct str key, const void *p, size_t n) {
+int record_open(const struct model *m, struct str key, const void *p, size_t n,
+                uint8_t *ret_version, struct wire *ret_body) {
     if (key.n == 0 || n < HEAD + CHECK)
         return -EBADMSG;
     const uint8_t *head = p;
@@ -477,8 +478,16 @@ int model_item_restore(struct model *m, struct str key, const void *p, size_t n)
         return -EBADMSG;
     if (head[0] < 1 || head[0] > VERSION || (uint32_t)(head[2] | head[3] << 8) != m->c.dim)
         return -EPROTO;
-    struct wire r = wire_of(head + HEAD, n - HEAD - CHECK);
-    return restore_body(m, key, head[0], &r);
+    *ret_version = head[0];
+    *ret_body = wire_of(head + HEAD, n - HEAD - CHECK);
+    return 0;
+}
+
+int model_item_restore(struct model *m, struct str key, const void *p, size_t n) {
+    uint8_t version;
+    struct wire r;
+    int e = record_open(m, key, p, n, &version, &r);
+    return e < 0 ? e : restore_body(m, key, version, &r);
 }
 
 void model_restored(struct model *m) {

@@ -30,6 +30,7 @@ struct learner {
     struct rng rng;
     struct learn_stats stats;
     bool frozen;                /* see learner_freeze */
+    bool hears;                 /* see learner_hear */
     uint32_t map_due, proj_due; /* steps until φ and P are updated again */
     float *mapped;              /* φ·u */
     float *pull;                /* sum of c_j·v_j: the loss's derivative by φ·u */
