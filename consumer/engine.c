@@ -190,16 +190,17 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
     e->cfg = c->cfg;
     autofree(policy_set_free) struct policy_set *policies = NULL;
     int r = campaign_file_load(c->cfg, &policies);
-    uint64_t hash_seed = 0;
-    if (getrandom(&hash_seed, sizeof hash_seed, 0) < 0)
+    uint64_t drawn[2] = {0};
+    if (getrandom(drawn, sizeof drawn, 0) < 0)
         return -errno;
     if (r == 0)
-        r = world_new(c->cfg, TAKE(policies), hash_seed, &e->world);
+        r = world_new(c->cfg, TAKE(policies), drawn[0], &e->world);
     if (r == 0)
         r = prepare_topics(e);
     if (r < 0)
         return r;
     e->world->partitions = e->partitions;
+    e->world->run = drawn[1];
     e->n_workers = (size_t)MIN(usual_workers(c->cfg), e->partitions);
     e->worker = calloc(e->n_workers, sizeof *e->worker);
     if (!e->worker)

@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "consumer/clock.h"
+#include "consumer/hearing.h"
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"
@@ -11,13 +12,15 @@
 #include "consumer/policy_records.h"
 #include "consumer/refused.h"
 
-enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256 };
+enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256, TURN = 256, LAG_US = 1000000 };
 
 struct globals {
     struct world *world;
     const struct config *cfg;
     struct metrics *metrics;
-    const atomic_bool *stop;
+    const atomic_bool *leading, *stop;
+    bool leads; /* this process saves; as of before it was told to stop */
+    struct hearing *hearing;
     struct decoder *decoder;
     rd_kafka_t *consumer, *producer;
     char model_topic[256];
@@ -46,10 +49,14 @@ static bool is_new(const struct globals *g, const rd_kafka_message_t *m) {
     return !p || p->offset < 0;
 }
 
-/* Rows are read at the start only: from then on this process's own are the newer ones. */
+/* Rows are read at the start. From then on what is counted comes with the events that others tell;
+ * vectors do, too, but each process's would drift apart: all take those of the one that leads. */
 static int restore_row(struct globals *g, struct str key, const rd_kafka_message_t *m) {
-    if (!m->payload || g->whole)
+    if (!m->payload)
         return 0;
+    if (g->whole)
+        return g->cfg->model_share && !g->leads ? hearing_row(g->hearing, key, m->payload, m->len)
+                                                : 0;
     pthread_rwlock_wrlock(&g->world->model_lock);
     int r = model_item_restore(g->world->model, key, m->payload, m->len);
     pthread_rwlock_unlock(&g->world->model_lock);
@@ -63,6 +70,14 @@ static int note_policy(struct globals *g, struct str key, const rd_kafka_message
     return policy_records_note(&g->policies, key, m->payload, m->payload ? m->len : 0);
 }
 
+static int apply_model(struct globals *g, struct str key, const rd_kafka_message_t *m) {
+    if (share_is_told(key) || share_is_mark(key))
+        return g->cfg->model_share && m->payload
+                   ? hearing_record(g->hearing, key, m->payload, m->len, m->offset)
+                   : 0;
+    return policy_record_is(key) ? note_policy(g, key, m) : restore_row(g, key, m);
+}
+
 /* One record of any of the topics. False: it can only be read when the schema registry answers
  * again. */
 static bool apply(struct globals *g, const rd_kafka_message_t *m) {
@@ -74,7 +89,7 @@ static bool apply(struct globals *g, const rd_kafka_message_t *m) {
     int err = 0;
     _Atomic uint64_t *count = NULL;
     if (strcmp(topic, g->model_topic) == 0) {
-        err = policy_record_is(key) ? note_policy(g, key, m) : restore_row(g, key, m);
+        err = apply_model(g, key, m);
     } else if (strcmp(topic, g->cfg->topics_items) == 0) {
         struct item_info info;
         count = &g->metrics->catalogue;
@@ -155,7 +170,10 @@ static void note_progress(struct globals *g, const rd_kafka_message_t *m) {
     rd_kafka_topic_partition_t *p =
         rd_kafka_topic_partition_list_find(g->end.list, rd_kafka_topic_name(m->rkt), m->partition);
     int64_t next = m->err ? m->offset : m->offset + 1;
-    if (p && p->offset >= 0 && next >= p->offset) {
+    /* What a process that hangs or died has left undecided in the model topic need not be waited
+     * for: any beginning of it makes a whole. */
+    bool end = m->err && strcmp(rd_kafka_topic_name(m->rkt), g->model_topic) == 0;
+    if (p && p->offset >= 0 && (end || next >= p->offset)) {
         p->offset = -1;
         g->end.left--;
     }
@@ -170,15 +188,16 @@ bool globals_failed(const struct globals *g) {
     return atomic_load(&g->failed);
 }
 
-static void poll_once(struct globals *g, int timeout_ms) {
+/* False: there was nothing, or nothing that can be read now. */
+static bool poll_once(struct globals *g, int timeout_ms) {
     rd_kafka_message_t *m = g->held ? g->held : rd_kafka_consumer_poll(g->consumer, timeout_ms);
     g->held = NULL;
     if (!m)
-        return;
+        return false;
     if (!m->err && !apply(g, m)) {
         g->held = m;
         poll(NULL, 0, timeout_ms);
-        return;
+        return false;
     }
     if (kafka_forbids(m->err))
         forbidden(g, m->rkt ? rd_kafka_topic_name(m->rkt) : g->cfg->app_name, m->err);
@@ -186,6 +205,7 @@ static void poll_once(struct globals *g, int timeout_ms) {
         log_warning("consume", "error=%s", log_q(rd_kafka_message_errstr(m)));
     note_progress(g, m);
     rd_kafka_message_destroy(m);
+    return true;
 }
 
 static int assign_topics(struct globals *g) {
@@ -222,14 +242,15 @@ static int read_whole(struct globals *g) {
     pthread_rwlock_wrlock(&g->world->model_lock);
     model_restored(g->world->model);
     pthread_rwlock_unlock(&g->world->model_lock);
+    uint64_t heard = hearing_begin(g->hearing);
     size_t bad =
         policy_records_learn(&g->policies, g->world->policies, str_of(g->cfg->app_instance));
     if (bad)
         log_warning("policy-records-refused", "records=%zu", bad);
-    log_info("catalogue-ready", "records=%llu refused=%llu items=%u wishes=%zu ms=%lld",
+    log_info("catalogue-ready", "records=%llu refused=%llu items=%u heard=%llu wishes=%zu ms=%lld",
              (unsigned long long)g->records, (unsigned long long)refused_count(g->refused),
-             model_items(g->world->model), wishes_users(g->world->wishes),
-             (long long)(clock_mono_us() - start) / 1000);
+             model_items(g->world->model), (unsigned long long)heard,
+             wishes_users(g->world->wishes), (long long)(clock_mono_us() - start) / 1000);
     return 0;
 }
 
@@ -260,20 +281,43 @@ static void collect_policies(struct globals *g) {
                    g->value.p, g->value.n, 0, NULL);
 }
 
-static void save_model(struct globals *g) {
+/* How many records were handed to the producer. */
+static size_t produce_collected(struct globals *g) {
+    uint64_t dropped = 0;
+    size_t n = g->outbox.n;
+    rd_kafka_resp_err_t err = outbox_produce(&g->outbox, g->producer, 0, n, &dropped);
+    outbox_clear(&g->outbox);
+    if (err)
+        log_warning("model-not-saved", "error=%s", log_q(rd_kafka_err2str(err)));
+    rd_kafka_poll(g->producer, 0);
+    return n - dropped;
+}
+
+/* The rows that moved, and behind them what of all that is told they have in them. */
+static void save_rows(struct globals *g) {
+    struct share_mark mark;
     uint32_t cursor = 0;
-    collect_policies(g);
+    size_t saved = 0;
+    hearing_mark(g->hearing, &mark);
     for (bool more = true; more;) {
         more = collect_rows(g, &cursor);
-        uint64_t dropped = 0;
-        size_t n = g->outbox.n;
-        rd_kafka_resp_err_t err = outbox_produce(&g->outbox, g->producer, 0, n, &dropped);
-        outbox_clear(&g->outbox);
-        if (err)
-            log_warning("model-not-saved", "error=%s", log_q(rd_kafka_err2str(err)));
-        metric_add(&g->metrics->model_saved, n - dropped);
-        rd_kafka_poll(g->producer, 0);
+        saved += produce_collected(g);
     }
+    metric_add(&g->metrics->model_saved, saved);
+    if (!saved)
+        return;
+    buf_reset(&g->key);
+    buf_reset(&g->value);
+    share_mark_put(&mark, &g->key, &g->value);
+    outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0, NULL);
+    produce_collected(g);
+}
+
+static void save_model(struct globals *g) {
+    collect_policies(g);
+    produce_collected(g);
+    if (g->leads || !g->cfg->model_share)
+        save_rows(g);
     /* What is lost here is learned again, or saved with its next change. */
     if (g->undelivered) {
         log_warning("model-not-saved", "rows=%llu", (unsigned long long)g->undelivered);
@@ -304,14 +348,47 @@ static rd_kafka_t *saver(struct globals *g) {
     return kafka_client_new(RD_KAFKA_PRODUCER, TAKE(conf));
 }
 
+/* Whether this process has begun to lead. Partitions are given up once we are to stop: who led
+ * until then saves for the last time. */
+static bool note_lead(struct globals *g) {
+    bool leads = atomic_load(g->leading), led = g->leads;
+    if (!atomic_load(g->stop))
+        g->leads = leads;
+    return g->leads && !led;
+}
+
+/* How far behind the model topic we are. */
+static void note_lag(struct globals *g) {
+    rd_kafka_topic_partition_list_t *parts;
+    int64_t lag = 0;
+    if (rd_kafka_assignment(g->consumer, &parts))
+        return;
+    rd_kafka_position(g->consumer, parts);
+    for (int i = 0; i < parts->cnt; i++) {
+        const rd_kafka_topic_partition_t *p = &parts->elems[i];
+        int64_t low, high;
+        if (strcmp(p->topic, g->model_topic) == 0 && p->offset >= 0 &&
+            !rd_kafka_get_watermark_offsets(g->consumer, p->topic, p->partition, &low, &high))
+            lag += MAX(0, high - p->offset);
+    }
+    rd_kafka_topic_partition_list_destroy(parts);
+    metric_set(&g->metrics->model_lag, lag);
+}
+
 static void *follow(void *arg) {
     struct globals *g = arg;
-    int64_t saved = clock_mono_us();
+    int64_t saved = clock_mono_us(), measured = saved;
     while (!atomic_load(&g->quit)) {
-        poll_once(g, 100);
-        refused_turn(g->refused, g->producer, clock_mono_us());
+        for (int n = 0; n < TURN && poll_once(g, n ? 0 : 100); n++)
+            ;
+        int64_t now = clock_mono_us();
+        refused_turn(g->refused, g->producer, now);
         rd_kafka_poll(g->producer, 0);
-        if (clock_mono_us() - saved >= g->cfg->model_save_interval * 1000) {
+        if (now - measured >= LAG_US) {
+            note_lag(g);
+            measured = now;
+        }
+        if (note_lead(g) || now - saved >= g->cfg->model_save_interval * 1000) {
             save_model(g);
             saved = clock_mono_us();
         }
@@ -335,6 +412,7 @@ static void globals_free(struct globals *g) {
     if (g->end.list)
         rd_kafka_topic_partition_list_destroy(g->end.list);
     decoder_free(g->decoder);
+    hearing_free(g->hearing);
     refused_free(g->refused);
     policy_records_free(&g->policies);
     buf_free(&g->key);
@@ -352,6 +430,7 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
     g->world = w;
     g->cfg = w->cfg;
     g->metrics = m;
+    g->leading = leads;
     g->stop = stop;
     snprintf(g->model_topic, sizeof g->model_topic, "beckon-%s-model", g->cfg->app_name);
     const char *const consume[] = {"group.id",
@@ -368,6 +447,8 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
                                    "100", /* how long an end takes to be seen */
                                    NULL};
     int r = decoder_new(g->cfg, &g->decoder);
+    if (r == 0)
+        r = hearing_new(w, m, &g->hearing);
     if (r == 0)
         r = refused_new(g->cfg, m, leads, stop, &g->refused);
     if (r < 0)

@@ -315,6 +315,7 @@ static rd_kafka_t *client(struct stream *s, rd_kafka_type_t type, bool in_group,
 
 static int open_clients(struct stream *s) {
     const struct config *cfg = s->cfg;
+    snprintf(s->model_topic, sizeof s->model_topic, "beckon-%s-model", cfg->app_name);
     snprintf(s->name, sizeof s->name, "%s-%s-%u", cfg->app_name, cfg->app_instance, s->c->index);
     const struct property consume[] = {
         {"group.id", cfg->app_name, true},
@@ -409,6 +410,7 @@ static void close_stream(struct stream *s) {
     outbox_free(&s->outbox);
     buf_free(&s->scratch);
     buf_free(&s->notices);
+    buf_free(&s->told.buf);
     free(s->slots);
     free(s->msgs);
     free(s->inputs);

@@ -205,8 +205,9 @@ static bool try_commit(struct stream *s, bool patient) {
     if (s->must_rewind || (s->ended && s->end != STREAM_STOPPED) ||
         rd_kafka_assignment_lost(s->consumer))
         return false;
+    int r = stream_tell(s);
     size_t results = s->outbox.n;
-    if (collect_changes(s) < 0) {
+    if (r < 0 || collect_changes(s) < 0) {
         log_error("out-of-memory", "worker=%u while=\"collecting changes\"", s->c->index);
         stop_with(s, STREAM_FAILED);
         return false;
@@ -244,6 +245,7 @@ bool stream_commit(struct stream *s, bool patient) {
     /* What had changed is no longer marked as such: only a rewind makes it good. */
     if (!ok)
         s->must_rewind = true;
+    share_reset(&s->told);
     outbox_clear(&s->outbox);
     return ok;
 }

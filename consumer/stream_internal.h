@@ -15,6 +15,7 @@
 #include "consumer/metrics.h"
 #include "consumer/outbox.h"
 #include "consumer/stream.h"
+#include "model/share.h"
 
 enum {
     API_TIMEOUT_MS = 10000,
@@ -72,6 +73,8 @@ struct stream {
     struct snapping snap;
     struct buf scratch;
     struct buf notices; /* triggers for beckon:triggers, kept until their transaction is through */
+    struct share_writer told; /* what was learned and is not in the outbox yet */
+    char model_topic[256];    /* where that goes */
 
     int64_t lost_us;        /* when the consumer last lost a broker; 0: never */
     int64_t transaction_ms; /* after which the broker aborts one */
@@ -116,6 +119,7 @@ void stream_forbidden(struct stream *s, const char *what, rd_kafka_resp_err_t er
 struct sink stream_sink(struct stream *s);
 int stream_dead(struct stream *s, const struct input *in, const struct dead *why);
 void stream_show_notices(struct stream *s); /* sent triggers to beckon:triggers */
+int stream_tell(struct stream *s);          /* what was learned into the outbox; 0 or -ENOMEM */
 
 /* stream_partitions.c */
 void stream_on_rebalance(rd_kafka_t *rk, rd_kafka_resp_err_t err,

@@ -76,6 +76,26 @@ static size_t entries_of(struct stream *s, const struct list *l, struct cache_en
     return l->n;
 }
 
+int stream_tell(struct stream *s) {
+    if (s->told.buf.n == 0)
+        return 0;
+    uint64_t number = __atomic_fetch_add(&s->c->world->told, 1, __ATOMIC_RELEASE);
+    buf_reset(&s->scratch);
+    share_end(&s->told, s->c->world->run, number, &s->scratch);
+    int r = s->told.buf.failed || s->scratch.failed
+                ? -ENOMEM
+                : outbox_put(&s->outbox, s->model_topic, 0, s->scratch.p, s->scratch.n,
+                             s->told.buf.p, s->told.buf.n, 0, NULL);
+    share_reset(&s->told);
+    return r;
+}
+
+static int on_learned(void *ctx, const struct event *e, bool known) {
+    struct stream *s = ctx;
+    share_put(&s->told, e, known);
+    return s->told.buf.n < SHARE_BYTES ? 0 : stream_tell(s);
+}
+
 static void on_list(void *ctx, const struct user *u, const struct list *l) {
     struct stream *s = ctx;
     struct cache_entry e[TOP_MAX];
@@ -124,5 +144,14 @@ static int on_dead(void *ctx, const struct input *in, const struct dead *why) {
 }
 
 struct sink stream_sink(struct stream *s) {
-    return (struct sink){s, on_dead, on_decision, on_outcome, on_list, on_similar, on_profile};
+    return (struct sink){
+        .ctx = s,
+        .dead = on_dead,
+        .decision = on_decision,
+        .outcome = on_outcome,
+        .learned = s->cfg->model_share ? on_learned : NULL,
+        .list = on_list,
+        .similar = on_similar,
+        .profile = on_profile,
+    };
 }

@@ -250,6 +250,7 @@ void stream_rewind(struct stream *s) {
     s->uncommitted = 0;
     outbox_clear(&s->outbox);
     buf_reset(&s->notices);
+    share_reset(&s->told);
     if (!s->n_slots)
         return;
     /* What fails again and again must not keep everybody busy. */

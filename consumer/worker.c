@@ -271,6 +271,8 @@ static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
     case LEARN_OK:
         break;
     }
+    if (w->sink->learned && (r = w->sink->learned(w->sink->ctx, e, in->item_row != ROW_NONE)) < 0)
+        return r;
     struct policy_context c = context(w, l, u);
     size_t before = w->decisions.n;
     policy_on_event(&c, e, in->item_row, &w->decisions);
@@ -283,14 +285,8 @@ static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
 }
 
 static void maintain(struct worker *w, size_t learned, struct input *in, size_t n) {
-    if (learner_frozen(w->learner))
-        return;
-    uint64_t before = __atomic_fetch_add(&w->world->learned, learned, __ATOMIC_RELAXED);
-    if (n && before / MAINTAIN_EVENTS != (before + learned) / MAINTAIN_EVENTS) {
-        model_write(w);
-        model_maintain(w->world->model, in[n - 1].lane->stream_ms);
-        model_unlock(w);
-    }
+    if (n && !learner_frozen(w->learner))
+        world_learned(w->world, learned, in[n - 1].lane->stream_ms);
 }
 
 /* ---- lists ---- */

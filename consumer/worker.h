@@ -20,13 +20,15 @@ struct input {
     enum learn_result result; /* filled by worker_step */
 };
 
-/* Where results go; called from inside the step. Any may be NULL. `dead`,
- * `decision` and `outcome` return 0 or an error that ends the step. */
+/* Where results go; called from inside the step. Any may be NULL. `dead`, `decision`, `outcome` and
+ * `learned` (an event that the model took in; `known`: with its item) return 0 or an error that
+ * ends the step. */
 struct sink {
     void *ctx;
     int (*dead)(void *ctx, const struct input *in, const struct dead *why);
     int (*decision)(void *ctx, const struct decision *d, const struct trigger_record *t);
     int (*outcome)(void *ctx, const struct outcome_record *r);
+    int (*learned)(void *ctx, const struct event *e, bool known);
     void (*list)(void *ctx, const struct user *u, const struct list *l);
     void (*similar)(void *ctx, uint32_t item, const struct list *l);
     void (*profile)(void *ctx, const struct user *u, int64_t now_ms);

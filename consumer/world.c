@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+enum { MAINTAIN_EVENTS = 4096 };
+
 void world_model_config(const struct config *cfg, struct model_config *c) {
     model_config_default(c);
     c->dim = (uint32_t)cfg->model_dim;
@@ -91,6 +93,17 @@ void world_free(struct world *w) {
     pthread_rwlock_destroy(&w->model_lock);
     pthread_mutex_destroy(&w->drop_lock);
     free(w);
+}
+
+void world_learned(struct world *w, size_t n, int64_t now_ms) {
+    if (now_ms > __atomic_load_n(&w->now_ms, __ATOMIC_RELAXED))
+        __atomic_store_n(&w->now_ms, now_ms, __ATOMIC_RELAXED);
+    uint64_t before = __atomic_fetch_add(&w->learned, n, __ATOMIC_RELAXED);
+    if (before / MAINTAIN_EVENTS == (before + n) / MAINTAIN_EVENTS)
+        return;
+    pthread_rwlock_wrlock(&w->model_lock);
+    model_maintain(w->model, now_ms);
+    pthread_rwlock_unlock(&w->model_lock);
 }
 
 int world_item(struct world *w, const struct item_info *info, int64_t now_ms) {

@@ -21,7 +21,9 @@ struct world {
     struct policy_set *policies;
     struct wishes *wishes;
     int32_t partitions; /* of the clickstream; 1 until told */
-    uint64_t learned;   /* events learned by all workers (relaxed); paces maintenance */
+    uint64_t learned;   /* events learned here, heard ones included (relaxed); paces maintenance */
+    uint64_t run;       /* drawn at the start: no other process has it, nor this one's next run */
+    uint64_t told;      /* records of learned events completed, see model/share.h (atomic) */
     int64_t now_ms;     /* about the newest event time (relaxed); for trends */
 
     pthread_mutex_t drop_lock;
@@ -44,6 +46,10 @@ int world_new(const struct config *cfg, struct policy_set *policies, uint64_t ha
               struct world **ret);
 void world_free(struct world *w);
 DEFINE_CLEANUP(struct world, world_free)
+
+/* `n` more events were learned, the last of them at `now_ms`: maintains the model now and then,
+ * under the write lock. */
+void world_learned(struct world *w, size_t n, int64_t now_ms);
 
 /* One catalogue record; notes a price drop of a known item. Takes the write lock. */
 int world_item(struct world *w, const struct item_info *info, int64_t now_ms);
