@@ -7,6 +7,10 @@ static void read_margin_percent(struct yaml_walk *w, const yaml_node_t *v, void 
         ((struct reward_spec *)reward)->margin = percent / 100;
 }
 
+static void read_basket(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
+    value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->basket);
+}
+
 static void read_annoyance(struct yaml_walk *w, const yaml_node_t *v, void *reward) {
     value_number(w, v, 0, MONEY_MAX, &((struct reward_spec *)reward)->annoyance);
 }
@@ -22,6 +26,7 @@ static void read_shipping(struct yaml_walk *w, const yaml_node_t *v, void *rewar
 void read_reward(struct yaml_walk *w, const yaml_node_t *v, void *file) {
     static const struct walk_key keys[] = {{"margin_percent", read_margin_percent, false},
                                            {"annoyance", read_annoyance, false},
+                                           {"basket", read_basket, false},
                                            {"unsubscribe", read_unsubscribe, false},
                                            {"shipping", read_shipping, false}};
     walk_map(w, v, keys, ARRAY_LEN(keys), &((struct file *)file)->spec.reward);

@@ -142,6 +142,7 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
                      .channel = k->channel_hash,
                      .counts = !k->spec.transactional,
                  });
+    ext_messaged(x);
     open_window(c, now_ms, cand, false, a, out);
     if (follow_up(c, now_ms, cand) < 0)
         return PR_COUNT;

@@ -192,7 +192,8 @@ static void judge(struct deep *d) {
 static double anyway(struct deep *d, const float *state) {
     float rested[FEATURES_SHARED];
     memcpy(rested, state, sizeof rested);
-    rested[FS_SENT_DAY] = rested[FS_SENT_WEEK] = 0;
+    rested[FS_SENT_DAY] = rested[FS_SENT_WEEK] = rested[FS_WEARY] = 0;
+    rested[FS_BASKET_WEARY] = rested[FS_BASKET_WEARY_OFTEN] = 0;
     return learned_mean(d->bandit, rested, NULL);
 }
 

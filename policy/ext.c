@@ -62,6 +62,7 @@ void ext_drop_if_empty(struct user *u) {
     const struct user_ext *x = u->ext;
     if (x && !x->n_timers && !x->n_sends && !x->n_marks && !x->n_views && !x->n_pending &&
         !x->n_denials && !x->n_exposures && !x->n_traits && !x->n_steps && !x->minor &&
+        !x->messages && !x->redeemed &&
         x->lapse_ms == TIME_UNSET) {
         policy_user_free(u->ext);
         u->ext = NULL;
@@ -82,6 +83,14 @@ size_t policy_user_bytes(const struct user *u) {
                     capacity(x->n_denials) * sizeof *x->denials +
                     capacity(x->n_exposures) * sizeof *x->exposures +
                     capacity(x->n_traits) * sizeof *x->traits + steps_bytes(x) + features;
+}
+
+void ext_messaged(struct user_ext *x) {
+    if (x->messages == UINT8_MAX) {
+        x->messages /= 2;
+        x->opened /= 2;
+    }
+    x->messages++;
 }
 
 void ext_timer_remove(struct user_ext *x, size_t i) {

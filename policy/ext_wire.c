@@ -8,8 +8,8 @@
 /* Version 1 had no windows and no denials, version 2 no steps; both are still read. */
 enum { EXT_VERSION = 3, EXT_VERSION_WINDOWS = 2, EXT_VERSION_FIRST = 1, NO_EXT = 0 };
 
-/* Beside the version: a block of exposures and traits follows. */
-enum { EXT_MORE = 0x40, MORE_VERSION = 1 };
+/* Beside the version: a block of exposures, traits and habits follows; version 1 had no habits. */
+enum { EXT_MORE = 0x40, MORE_VERSION = 2, MORE_VERSION_TRAITS = 1 };
 
 DEFINE_CLEANUP(struct user_ext, policy_user_free)
 
@@ -89,12 +89,18 @@ static int encode_more(const struct user_ext *x, struct buf *out) {
         wire_put_u32(out, x->traits[i].attribute);
         wire_put_u32(out, x->traits[i].value);
     }
+    wire_put_u8(out, x->messages);
+    wire_put_u8(out, x->opened);
+    wire_put_u8(out, x->redeemed);
     return block_end(out, at);
 }
 
 static int restore_more(const void *p, size_t n, struct user_ext *x, size_t *ret_n) {
     struct wire w;
-    int r = block_open(p, n, MORE_VERSION, &w, ret_n);
+    uint8_t version = n ? *(const uint8_t *)p : 0;
+    int r = version < MORE_VERSION_TRAITS || version > MORE_VERSION
+                ? -EBADMSG
+                : block_open(p, n, version, &w, ret_n);
     for (uint64_t k = r ? 0 : wire_get_varint(&w); k && r == 0 && !w.bad; k--) {
         r = ext_grow((void **)&x->exposures, x->n_exposures, sizeof *x->exposures);
         if (r < 0)
@@ -120,6 +126,11 @@ static int restore_more(const void *p, size_t n, struct user_ext *x, size_t *ret
         t->attribute = wire_get_u32(&w);
         t->value = wire_get_u32(&w);
     }
+    if (r == 0 && version >= MORE_VERSION) {
+        x->messages = wire_get_u8(&w);
+        x->opened = wire_get_u8(&w);
+        x->redeemed = wire_get_u8(&w);
+    }
     return r ? r : w.bad || w.p != w.end ? -EBADMSG : 0;
 }
 
@@ -130,7 +141,7 @@ int policy_user_encode(const struct policy_set *set, const struct user *u, const
         wire_put_u8(out, NO_EXT);
         return out->failed ? -ENOMEM : 0;
     }
-    bool more = x->n_exposures || x->n_traits;
+    bool more = x->n_exposures || x->n_traits || x->messages || x->redeemed;
     size_t at = block_begin(out, (uint8_t)(EXT_VERSION | (more ? EXT_MORE : 0)));
     wire_put_signed(out, x->clock_ms);
     wire_put_signed(out, x->lapse_ms);

@@ -6,6 +6,7 @@
 #include "policy/internal.h"
 
 enum { DAY_MS = 86400000, WEEK_MS = 7 * DAY_MS };
+#define BASKET_DEFAULT 50.0
 
 static float log1(double x, double scale) {
     return x > 0 ? (float)(log1p(x) / scale) : 0;
@@ -38,6 +39,34 @@ static void put_embedding(const struct policy_context *c, float *ret) {
         ret[i] *= scale;
 }
 
+/* A price, by what is typically bought for. */
+static float valued(const struct policy_context *c, double price) {
+    double unit = c->set->reward.basket > 0 ? c->set->reward.basket : BASKET_DEFAULT;
+    return price > 0 ? (float)fmin(price / unit, 8) : 1;
+}
+
+/* What messages did to him so far, and what he buys for. */
+static void put_habits(const struct policy_context *c, int64_t now_ms, float *ret) {
+    const struct user_ext *x = c->user->ext;
+    double weary = 0, bought = field(c, PF_PURCHASES, now_ms);
+    for (size_t i = 0; x && i < x->n_sends; i++)
+        weary += fading((double)(now_ms - x->sends[i].time_ms) / DAY_MS, 4.5);
+    float often = ret[FS_PURCHASES], basket = valued(c, field(c, PF_AVG_PRICE, now_ms));
+    float cart = ret[FS_CART] > 0 ? basket : 0;
+    ret[FS_WEARY] = (float)(weary / 2);
+    ret[FS_OPENS] = x ? (1 + (float)x->opened) / (3 + (float)x->messages) : 1 / 3.0f;
+    ret[FS_BARGAINS] = (float)((1 + (x ? x->redeemed : 0)) / (3 + bought));
+    ret[FS_BASKET] = basket;
+    ret[FS_BASKET_OFTEN] = basket * often;
+    ret[FS_BASKET_OFTEN2] = basket * often * often;
+    ret[FS_BASKET_CART] = cart;
+    ret[FS_BASKET_CART_OFTEN] = cart * often;
+    ret[FS_BASKET_WEARY] = basket * ret[FS_WEARY];
+    ret[FS_BASKET_WEARY_OFTEN] = ret[FS_BASKET_WEARY] * often;
+    ret[FS_BASKET_OPENS] = basket * ret[FS_OPENS];
+    ret[FS_BASKET_BARGAINS] = basket * ret[FS_BARGAINS];
+}
+
 static void put_shared(const struct policy_context *c, int64_t now_ms, float *ret) {
     const struct user_ext *x = c->user->ext;
     const struct tz_rules *tz = guard_zone(c);
@@ -61,6 +90,7 @@ static void put_shared(const struct policy_context *c, int64_t now_ms, float *re
     ret[FS_HOUR_SIN] = (float)sin(hour);
     ret[FS_HOUR_COS] = (float)cos(hour);
     ret[FS_WEEKEND] = weekday >= 5;
+    put_habits(c, now_ms, ret);
     put_embedding(c, ret + FEATURES_PROFILE);
 }
 
@@ -81,51 +111,74 @@ static void put_campaign(const struct policy_context *c, const struct campaign *
     ret[FEATURES_OFFER + k->hash % FEATURES_CAMPAIGNS] = 1;
 }
 
-static void put_item(const struct policy_context *c, int64_t now_ms, const struct item_view *v,
+static void put_item(const struct policy_context *c, const struct item_view *v,
                      const struct candidate *cand, float *ret) {
     ret[FO_DROP] =
         cand->old_price > 0 ? (float)((cand->old_price - cand->new_price) / cand->old_price) : 0;
     ret[FO_PRICE] = log1(v->price, 8);
     ret[FO_MARGIN] = (float)(isnan(v->margin) ? c->set->reward.margin : v->margin);
-    ret[FO_FIT] = v->category_key
-                      ? (float)profile_category_share(&c->user->prof, v->category_key, now_ms)
-                      : 0;
 }
 
-static void put_offer(const struct offer_spec *o, const float *shared, double price, float *ret) {
-    ret[FO_PERCENT] = (float)(o->percent / 20);
+/* What the campaign's category, the item's price and the user make of each other. */
+static void put_value(const struct policy_context *c, int64_t now_ms, const struct campaign *k,
+                      const struct item_view *v, const float *shared, float *ret) {
+    struct str of = k->spec.offer[0].category;
+    uint32_t key = of.n ? model_category_key(c->model, of) : v->category_key;
+    double share = key ? profile_category_share(&c->user->prof, key, now_ms) : 0;
+    float value = v->price > 0 ? valued(c, v->price) : shared[FS_BASKET], fit = log1(20 * share, 3);
+    float often = value * shared[FS_PURCHASES], cart = shared[FS_CART] > 0 ? value : 0;
+    ret[FO_FIT] = fit;
+    ret[FO_VALUE] = value;
+    ret[FO_VALUE_OFTEN] = often;
+    ret[FO_VALUE_BARGAINS] = value * shared[FS_BARGAINS];
+    ret[FO_VALUE_CART] = cart;
+    ret[FO_VALUE_WEARY] = value * shared[FS_WEARY];
+    ret[FO_VALUE_OPENS] = value * shared[FS_OPENS];
+    ret[FO_VALUE_FIT] = value * fit;
+    ret[FO_VALUE_FIT2] = value * fit * fit;
+    ret[FO_VALUE_FIT_CART] = cart * fit;
+    ret[FO_VALUE_FIT_OFTEN] = often * fit;
+}
+
+/* After its campaign's columns. */
+static void put_offer(const struct offer_spec *o, double price, float *ret) {
+    float percent = (float)(o->percent / 20);
+    ret[FO_PERCENT] = percent;
     ret[FO_AMOUNT] = o->amount > 0 ? (float)(price > o->amount ? o->amount / price : 1) : 0;
     ret[FO_SHIPPING] = o->free_shipping;
-    ret[FO_PERCENT_BOUGHT] = ret[FO_PERCENT] * shared[FS_BOUGHT];
-    ret[FO_PERCENT_CART] = ret[FO_PERCENT] * shared[FS_CART];
-    ret[FO_PERCENT_PRICE] = ret[FO_PERCENT] * shared[FS_AVG_PRICE];
+    ret[FO_PERCENT_VALUE] = percent * ret[FO_VALUE];
+    ret[FO_PERCENT_OFTEN] = percent * ret[FO_VALUE_OFTEN];
+    ret[FO_PERCENT_BARGAINS] = percent * ret[FO_VALUE_BARGAINS];
+    ret[FO_PERCENT_CART] = percent * ret[FO_VALUE_CART];
+    ret[FO_PERCENT_WEARY] = percent * ret[FO_VALUE_WEARY];
+    ret[FO_PERCENT_OPENS] = percent * ret[FO_VALUE_OPENS];
+    ret[FO_PERCENT_FIT] = percent * ret[FO_VALUE_FIT];
+    ret[FO_PERCENT2_VALUE] = percent * percent * ret[FO_VALUE];
+    ret[FO_PERCENT2_BARGAINS] = percent * percent * ret[FO_VALUE_BARGAINS];
 }
 
 void features(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
               size_t n, float *ret_shared, float *ret_own) {
-    struct item_view v = {0};
+    struct item_view v = {.price = NAN, .margin = NAN};
+    uint32_t item = ROW_NONE;
     put_shared(c, now_ms, ret_shared);
     for (size_t i = 0; i < n; i++, ret_own += FEATURES_OWN) {
         const struct campaign *k = &c->set->c[cand[i].campaign];
-        bool same = i && cand[i].campaign == cand[i - 1].campaign;
-        if (same) { /* of one campaign, and so about one item */
+        if (i && cand[i].campaign == cand[i - 1].campaign) { /* and so about one item */
             const float *last = ret_own - FEATURES_OWN;
             memcpy(ret_own + FEATURES_DEPTH, last + FEATURES_DEPTH,
                    (FEATURES_OWN - FEATURES_DEPTH) * sizeof *ret_own);
         } else {
-            put_campaign(c, k, ret_shared, ret_own);
-            if (i && cand[i].item == cand[i - 1].item && isnan(cand[i].old_price) &&
-                isnan(cand[i - 1].old_price)) {
-                static const uint8_t items[] = {FO_DROP, FO_PRICE, FO_MARGIN, FO_FIT};
-                for (size_t f = 0; f < ARRAY_LEN(items); f++)
-                    ret_own[items[f]] = ret_own[(int)items[f] - FEATURES_OWN];
-            } else {
+            if (cand[i].item != item) {
+                item = cand[i].item;
                 v = (struct item_view){.price = NAN, .margin = NAN};
-                if (cand[i].item < model_items(c->model))
-                    model_item_view(c->model, cand[i].item, &v);
-                put_item(c, now_ms, &v, &cand[i], ret_own);
+                if (item < model_items(c->model))
+                    model_item_view(c->model, item, &v);
             }
+            put_campaign(c, k, ret_shared, ret_own);
+            put_item(c, &v, &cand[i], ret_own);
+            put_value(c, now_ms, k, &v, ret_shared, ret_own);
         }
-        put_offer(&k->spec.offer[cand[i].offer], ret_shared, v.price, ret_own);
+        put_offer(&k->spec.offer[cand[i].offer], v.price, ret_own);
     }
 }

@@ -4,7 +4,7 @@
 
 #include "policy/policy.h"
 
-enum { FEATURES_VERSION = 2 };
+enum { FEATURES_VERSION = 3 };
 
 /* The first FEATURES_PROFILE of the shared columns; the embedding follows, as much of it as fits
  * (a wider one is folded: column j holds the sum of what lies FEATURES_EMBEDDING apart), scaled to
@@ -25,7 +25,19 @@ enum { FEATURES_VERSION = 2 };
     X(SENT_WEEK, "messages of the last week / 5")                                                  \
     X(HOUR_SIN, "sin of the hour at the user's place")                                             \
     X(HOUR_COS, "cos of it")                                                                       \
-    X(WEEKEND, "1 on Saturday and Sunday")
+    X(WEEKEND, "1 on Saturday and Sunday")                                                         \
+    X(WEARY, "messages remembered, each fading by exp(-days / 4.5), / 2")                          \
+    X(OPENS, "share of messages opened, (1 + opened) / (3 + sent)")                                \
+    X(BARGAINS, "share of purchases with a coupon, (1 + redeemed) / (3 + purchases)")              \
+    X(BASKET, "mean price viewed / reward.basket, at most 8; 1: not known")                        \
+    X(BASKET_OFTEN, "BASKET x PURCHASES")                                                          \
+    X(BASKET_OFTEN2, "BASKET x PURCHASES squared")                                                 \
+    X(BASKET_CART, "BASKET, 0: nothing is in the cart")                                            \
+    X(BASKET_CART_OFTEN, "BASKET_CART x PURCHASES")                                                \
+    X(BASKET_WEARY, "BASKET x WEARY")                                                              \
+    X(BASKET_WEARY_OFTEN, "BASKET_WEARY x PURCHASES")                                              \
+    X(BASKET_OPENS, "BASKET x OPENS")                                                              \
+    X(BASKET_BARGAINS, "BASKET x BARGAINS")
 
 enum feature_shared {
 #define X(sym, help) FS_##sym,
@@ -37,14 +49,21 @@ enum feature_shared {
 };
 
 /* The first of an offer's columns; the last FEATURES_CAMPAIGNS are its campaign's (by a hash of
- * its id, so that they outlive changes of the file). */
+ * its id, so that they outlive changes of the file). What an offer changes grows with what is
+ * bought, so most are times VALUE: the item's price, or else what the user looks at, as BASKET. */
 #define FEATURES_OWN_COLUMNS(X)                                                                    \
     X(PERCENT, "discount in percent / 20")                                                         \
     X(AMOUNT, "discount in money / item price, at most 1")                                         \
     X(SHIPPING, "1: free shipping")                                                                \
-    X(PERCENT_BOUGHT, "PERCENT x BOUGHT")                                                          \
-    X(PERCENT_CART, "PERCENT x CART")                                                              \
-    X(PERCENT_PRICE, "PERCENT x average price paid, log(1 + x) / 8")                               \
+    X(PERCENT_VALUE, "PERCENT x VALUE")                                                            \
+    X(PERCENT_OFTEN, "PERCENT_VALUE x PURCHASES")                                                  \
+    X(PERCENT_BARGAINS, "PERCENT_VALUE x BARGAINS")                                                \
+    X(PERCENT_CART, "PERCENT_VALUE, 0: nothing is in the cart")                                    \
+    X(PERCENT_WEARY, "PERCENT_VALUE x WEARY")                                                      \
+    X(PERCENT_OPENS, "PERCENT_VALUE x OPENS")                                                      \
+    X(PERCENT_FIT, "PERCENT_VALUE x FIT")                                                          \
+    X(PERCENT2_VALUE, "PERCENT squared x VALUE")                                                   \
+    X(PERCENT2_BARGAINS, "PERCENT2_VALUE x BARGAINS")                                              \
     X(ONE, "1")                                                                                    \
     X(DROP, "how far the price fell, 0..1")                                                        \
     X(PRICE, "log(1 + item price) / 8")                                                            \
@@ -54,7 +73,18 @@ enum feature_shared {
     X(CAMPAIGN_SENT, "messages of this campaign that are remembered / 3")                          \
     X(CART, "log(1 + cart value) / 8")                                                             \
     X(BOUGHT, "exp(-days since purchase / 30)")                                                    \
-    X(FIT, "share of the item's category in the user's interest")
+    X(FIT, "log(1 + 20 s) / 3 of the share s in the user's interest of the category that the "     \
+           "campaign's first offer takes its items from, or else of the item's")                   \
+    X(VALUE, "see above")                                                                          \
+    X(VALUE_OFTEN, "VALUE x PURCHASES")                                                            \
+    X(VALUE_BARGAINS, "VALUE x BARGAINS")                                                          \
+    X(VALUE_CART, "VALUE, 0: nothing is in the cart")                                              \
+    X(VALUE_WEARY, "VALUE x WEARY")                                                                \
+    X(VALUE_OPENS, "VALUE x OPENS")                                                                \
+    X(VALUE_FIT, "VALUE x FIT")                                                                    \
+    X(VALUE_FIT2, "VALUE x FIT squared")                                                           \
+    X(VALUE_FIT_CART, "VALUE_CART x FIT")                                                          \
+    X(VALUE_FIT_OFTEN, "VALUE_OFTEN x FIT")
 
 enum feature_own {
 #define X(sym, help) FO_##sym,

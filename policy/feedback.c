@@ -111,6 +111,12 @@ int policy_on_unsubscribe(const struct policy_context *c, const struct event *e)
     return x ? ext_deny(x, channel, MAX(e->time_ms, c->consent.said_ms)) : -ENOMEM;
 }
 
+static void note_opened(struct user_ext *x, struct pending *p) {
+    if (!(p->flags & (PENDING_OPENED | PENDING_NOTHING)) && x->opened < x->messages)
+        x->opened++;
+    p->flags |= PENDING_OPENED;
+}
+
 int feedback_on_event(const struct policy_context *c, const struct event *e, uint32_t item_row) {
     if (e->type == EV_UNSUBSCRIBE) {
         int r = policy_on_unsubscribe(c, e);
@@ -118,6 +124,11 @@ int feedback_on_event(const struct policy_context *c, const struct event *e, uin
             return r;
     }
     struct user_ext *x = c->user->ext;
+    if (e->type == EV_CAMPAIGN_REDEEM) { /* of whichever message */
+        if (!(x = ext_get(c->user)))
+            return -ENOMEM;
+        x->redeemed = (uint8_t)(x->redeemed + (x->redeemed < UINT8_MAX));
+    }
     if (x && x->n_exposures &&
         (e->type == EV_PURCHASE || e->type == EV_RETURN || e->type == EV_SURVEY)) {
         double share, amount = amount_of(c, e, item_row, &share);
@@ -136,10 +147,11 @@ int feedback_on_event(const struct policy_context *c, const struct event *e, uin
         return 0;
     switch (e->type) {
     case EV_CAMPAIGN_OPEN:
-        p->flags |= PENDING_OPENED;
+        note_opened(x, p);
         break;
     case EV_CAMPAIGN_REDEEM:
-        p->flags |= PENDING_OPENED | PENDING_REDEEMED;
+        note_opened(x, p);
+        p->flags |= PENDING_REDEEMED;
         p->off += isfinite(e->value) ? e->value : 0;
         break;
     case EV_PURCHASE:

@@ -265,6 +265,8 @@ struct user_ext {
     int64_t lapse_ms; /* lapses due up to here have fired */
     uint16_t n_timers, n_sends, n_marks, n_views, n_pending, n_denials, n_steps;
     bool minor;              /* said to be younger than protect.minimum_age */
+    uint8_t messages, opened; /* halved together when the first is full */
+    uint8_t redeemed;         /* coupons; saturates */
     struct timer *timers;    /* by due time, then campaign: at most TIMER_KINDS per campaign */
     struct sent *sends;      /* oldest first: what caps, re-entry or repeats still need */
     struct mark *marks;      /* by campaign */
@@ -296,6 +298,7 @@ int ext_view_add(struct user_ext *x, const struct policy_set *set, const struct 
 int ext_mark_set(struct user_ext *x, uint16_t campaign, int64_t time_ms);
 int64_t ext_mark(const struct user_ext *x, uint16_t campaign); /* TIME_UNSET: none */
 int ext_pending_reserve(struct user_ext *x);                   /* room for one more */
+void ext_messaged(struct user_ext *x);                         /* counts one more */
 void ext_pending_remove(struct user_ext *x, size_t i);
 /* The newest word about a channel counts; too many channels become all of them. -ENOMEM. */
 int ext_deny(struct user_ext *x, uint32_t channel, int64_t time_ms);

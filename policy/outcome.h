@@ -9,6 +9,7 @@ struct reward_spec {
     double shipping;    /* of free shipping, where something was bought */
     double annoyance;   /* of a message that nobody answered */
     double unsubscribe; /* what it costs that somebody does not want to hear from us again */
+    double basket;      /* what is typically bought for: learned policies measure by it; 0: 50 */
 };
 
 /* One per message sent (and per "nothing" that a policy chose), when its window closes.

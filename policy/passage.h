@@ -6,10 +6,12 @@
 #include "policy/features.h"
 
 /* A state: the shared features, messages remembered of each campaign (by the same hash as an
- * offer's columns, / 3), and the columns of the item that the decision was about. */
+ * offer's columns, / 3), how well those that compete fit the user, and the columns of the item that
+ * the decision was about. */
 enum {
     STATE_HISTORY = FEATURES_SHARED,
-    STATE_ITEM = STATE_HISTORY + FEATURES_CAMPAIGNS,
+    STATE_FIT = STATE_HISTORY + FEATURES_CAMPAIGNS,
+    STATE_ITEM = STATE_FIT + FEATURES_CAMPAIGNS,
     STATE_COLUMNS = STATE_ITEM + 4,
 };
 

@@ -24,12 +24,15 @@ void step_allowed(const struct policy_set *set, const struct arms *arms, struct 
 }
 
 void step_state(const struct policy_context *c, const struct arms *arms, float *ret) {
-    static const uint8_t item[] = {FO_DROP, FO_PRICE, FO_MARGIN, FO_FIT};
+    static const uint8_t item[] = {FO_DROP, FO_PRICE, FO_MARGIN, FO_VALUE};
     const struct user_ext *x = c->user->ext;
     memcpy(ret, arms->shared, FEATURES_SHARED * sizeof *ret);
-    memset(ret + STATE_HISTORY, 0, FEATURES_CAMPAIGNS * sizeof *ret);
+    memset(ret + STATE_HISTORY, 0, (STATE_ITEM - STATE_HISTORY) * sizeof *ret);
     for (size_t i = 0; x && i < x->n_sends; i++)
         ret[STATE_HISTORY + x->sends[i].campaign % FEATURES_CAMPAIGNS] += 1.0f / 3;
+    for (size_t i = 0; i < arms->n; i++)
+        ret[STATE_FIT + c->set->c[arms->cand[i].campaign].hash % FEATURES_CAMPAIGNS] =
+            arms->own[i * FEATURES_OWN + FO_FIT];
     for (size_t i = 0; i < ARRAY_LEN(item); i++)
         ret[STATE_ITEM + i] = arms->own[item[i]];
 }

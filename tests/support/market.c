@@ -7,17 +7,11 @@ static const double depth[MARKET_DEPTHS] = {0, 0.05, 0.1, 0.2};
 #define FATIGUE_STEP 0.25
 #define TASTE_NOISE 0.5
 
-/* What happened with a customer, as the shop counted it. */
-struct history {
-    float purchases, spent, bargains, sent, opened;
-    float fit[MARKET_CAMPAIGNS];
-};
-
 struct market {
     struct market_config c;
     float campaign[MARKET_CAMPAIGNS][CUSTOMER_TASTES]; /* of length 1 */
     struct customer *customer;
-    struct history *history, *first; /* now, and on the first day */
+    struct market_history *history, *first; /* now, and on the first day */
 };
 
 static void draw_campaigns(struct market *m, struct rng *rng) {
@@ -40,7 +34,7 @@ static double fit_of(const struct market *m, const float *taste, uint32_t campai
 }
 
 /* A year without us: purchases by his urge, some at a discount, some messages. */
-static void draw_history(const struct market *m, const struct customer *c, struct history *h,
+static void draw_history(const struct market *m, const struct customer *c, struct market_history *h,
                          struct rng *rng) {
     double bargain = 1 / (1 + exp(1.5 - c->sensitivity)), open = 0.6 * exp(-0.25 * c->impatience);
     for (uint32_t day = 0; day < 365; day++) {
@@ -122,6 +116,10 @@ static enum occasion draw_occasion(const struct customer *c, struct rng *rng) {
                                 : OCCASION_VISIT;
 }
 
+const struct market_history *market_past(const struct market *m, uint32_t user) {
+    return &m->first[user];
+}
+
 enum occasion market_occasion(const struct market *m, uint32_t user, uint32_t day) {
     struct rng rng;
     dice(m, user, day, &rng);
@@ -129,7 +127,7 @@ enum occasion market_occasion(const struct market *m, uint32_t user, uint32_t da
 }
 
 void market_look(const struct market *m, uint32_t user, enum occasion o, struct market_sight *s) {
-    const struct history *h = &m->history[user];
+    const struct market_history *h = &m->history[user];
     *s = (struct market_sight){
         .basket = (h->spent + 55) / (h->purchases + 1) / 55,
         .often = logf(1 + h->purchases) / 2,
@@ -170,27 +168,26 @@ uint32_t market_fitting(const struct market_sight *s) {
     return best;
 }
 
-double market_day(struct market *m, uint32_t user, uint32_t day, uint32_t action) {
+struct customer_answer market_answer(struct market *m, uint32_t user, uint32_t day,
+                                     uint32_t action) {
     struct customer *c = &m->customer[user];
-    struct history *h = &m->history[user];
+    struct market_history *h = &m->history[user];
+    struct customer_answer a = {0};
     struct customer_offer offer;
     struct rng rng;
     dice(m, user, day, &rng);
     enum occasion o = draw_occasion(c, &rng);
-    double brought = 0;
     if (o != OCCASION_NONE) {
         bool sent = !c->gone && market_offer(m, user, action, &offer);
-        struct customer_answer a =
-            customer_answer(&m->c.world, c, o == OCCASION_CART, sent ? &offer : NULL, &rng);
+        a = customer_answer(&m->c.world, c, o == OCCASION_CART, sent ? &offer : NULL, &rng);
         h->sent += sent;
         h->opened += a.opened;
         h->purchases += a.bought;
         h->spent += a.bought ? c->value : 0;
         h->bargains += a.redeemed;
-        brought = a.margin - a.discount - a.cost;
     }
     customer_rest(c);
-    return brought;
+    return a;
 }
 
 /* ---- oracles ------------------------------------------------------------------- */

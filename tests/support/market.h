@@ -35,6 +35,12 @@ struct market_sight {
     float fit[MARKET_CAMPAIGNS]; /* of each campaign, by his tastes as far as they are known */
 };
 
+/* What happened with a customer, as the shop counted it. */
+struct market_history {
+    float purchases, spent, bargains, sent, opened;
+    float fit[MARKET_CAMPAIGNS];
+};
+
 struct market;
 int market_new(const struct market_config *c, struct market **ret);
 void market_free(struct market *m);
@@ -43,6 +49,7 @@ DEFINE_CLEANUP(struct market, market_free)
 void market_reset(struct market *m);
 
 const struct customer *market_customer(const struct market *m, uint32_t user);
+const struct market_history *market_past(const struct market *m, uint32_t user); /* first day */
 enum occasion market_occasion(const struct market *m, uint32_t user, uint32_t day);
 void market_look(const struct market *m, uint32_t user, enum occasion o, struct market_sight *ret);
 /* What an action sends; false: nothing. */
@@ -55,8 +62,14 @@ static inline uint32_t market_action(uint32_t campaign, uint32_t depth) {
 }
 
 /* One day of one customer, in the order of days for each. Of one who unsubscribed, or has no
- * occasion, every action is nothing. What it brought. */
-double market_day(struct market *m, uint32_t user, uint32_t day, uint32_t action);
+ * occasion, every action is nothing. What he did. */
+struct customer_answer market_answer(struct market *m, uint32_t user, uint32_t day,
+                                     uint32_t action);
+/* What it brought. */
+static inline double market_day(struct market *m, uint32_t user, uint32_t day, uint32_t action) {
+    struct customer_answer a = market_answer(m, user, day, action);
+    return a.margin - a.discount - a.cost;
+}
 
 /* ---- oracles ------------------------------------------------------------------- */
 /* The action of the highest expected margin today. */
