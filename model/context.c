@@ -163,6 +163,11 @@ void context_forget_row(struct context *c, uint32_t row) {
         memset(&c->row[row], 0, sizeof c->row[row]);
 }
 
+void context_regions(struct context *c, uint32_t rows, struct regions *s) {
+    regions_one(s, &c->all);
+    regions_add(s, c->row, sizeof *c->row, rows, c->max_items);
+}
+
 size_t context_bytes_per_item(void) {
     return sizeof(struct row);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/regions.h"
 #include "model/wire.h"
 
 enum { CONTEXT_SLOTS = 6 };
@@ -38,4 +39,7 @@ int context_restore(struct context *c, uint32_t item, struct wire *from);
 
 void context_prefetch(const struct context *c, uint32_t item); /* for a lift soon */
 void context_forget_row(struct context *c, uint32_t row);      /* [structural] */
+/* The memory of its state, of the first `rows` items; see regions.h. */
+void context_regions(struct context *c, uint32_t rows, struct regions *s);
+
 size_t context_bytes_per_item(void);

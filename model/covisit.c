@@ -294,6 +294,13 @@ int covisit_restore(struct covisit *c, uint32_t row,
     return 0;
 }
 
+void covisit_regions(struct covisit *c, uint32_t rows, struct regions *s) {
+    regions_one(s, &c->recycled);
+    regions_add(s, c->head, sizeof *c->head, rows, c->max_items);
+    regions_add(s, c->slot, sizeof *c->slot, rows, c->max_items);
+    regions_add(s, c->generation, sizeof *c->generation, rows, c->max_items);
+}
+
 size_t covisit_bytes_per_item(void) {
     return sizeof(packed) + sizeof(packed[COVISIT_SLOTS]) + sizeof(uint8_t);
 }

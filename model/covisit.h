@@ -8,6 +8,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/regions.h"
 
 enum { COVISIT_SLOTS = 32, COVISIT_RECENT = 8 };
 
@@ -61,5 +62,8 @@ void covisit_encode(const struct covisit *c, uint32_t row,
                     struct buf *out);
 int covisit_restore(struct covisit *c, uint32_t row, uint32_t (*row_of)(void *ctx, struct str id),
                     void *ctx, const void *p, size_t n, size_t *ret_n);
+
+/* The memory of its state, of the first `rows` items; see regions.h. */
+void covisit_regions(struct covisit *c, uint32_t rows, struct regions *s);
 
 size_t covisit_bytes_per_item(void);

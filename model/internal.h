@@ -15,7 +15,7 @@ struct context;
 
 /* Rows whose weight is drawn by the alias method (Walker 1977; Vose 1991). */
 struct sampler {
-    uint32_t n, cap;
+    uint32_t n, cap;              /* cap: max_items */
     uint32_t *row, *alias, *keep; /* keep: chance of `row` over `alias`, as a share of 2^32 */
     uint64_t built_at;            /* count of events when it was built */
 };
@@ -28,7 +28,7 @@ struct categories {
     uint32_t n, cap;
 };
 
-enum { NEWCOMERS = 64 };
+enum { NEWCOMERS = 64, MODEL_ASKED = 2 << 16 /* counters of admission, of two hashes */ };
 
 struct model {
     struct model_config c;
@@ -55,6 +55,8 @@ struct model {
     uint32_t newcomer[NEWCOMERS]; /* rows with few events, a ring; see diversify.h */
     uint32_t newcomers_n;         /* ever put there */
     uint32_t newcomer_hand;
+    bool dropped;        /* some item went: histories may name rows that are not theirs any more */
+    bool exact;          /* goes on from an image: nothing is made known that it did not hold */
     uint32_t tick;       /* events of items taken in: what horizons are counted in; relaxed */
     bool counters_dirty; /* events, tick or the late queue */
 };

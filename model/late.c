@@ -59,3 +59,7 @@ int late_restore(struct late *q, const void *p, size_t n, size_t *ret_n) {
     *ret_n = (size_t)(w.p - (const uint8_t *)p);
     return 0;
 }
+
+void late_regions(struct late *q, struct regions *s) {
+    regions_one(s, q);
+}

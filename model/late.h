@@ -5,7 +5,7 @@
  * passed over); [structural]: alone. */
 #pragma once
 
-#include "model/base.h"
+#include "model/regions.h"
 
 enum { LATE = 256 };
 
@@ -26,3 +26,4 @@ struct late_event late_put(struct late *q, struct late_event e);
  * unchanged); restore [structural]. */
 void late_encode(const struct late *q, struct buf *out);
 int late_restore(struct late *q, const void *p, size_t n, size_t *ret_n);
+void late_regions(struct late *q, struct regions *s); /* see regions.h */

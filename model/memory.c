@@ -12,7 +12,7 @@ void model_memory(const struct model *m, const struct shard *s, struct model_mem
     size_t per_row = covisit_bytes_per_item() + trend_bytes_per_item() + pairs_bytes_per_item() +
                      pulse_bytes_per_item() + context_bytes_per_item();
     size_t bytes = items_bytes(t) + t->rows * per_row + sessions_bytes(m->sessions) +
-                   m->sampler.cap * 3 * sizeof(uint32_t);
+                   m->sampler.n * 3 * sizeof(uint32_t);
     ret->bytes_per_item = t->live ? (double)bytes / t->live : 0;
     if (s) {
         ret->users = shard_users(s);

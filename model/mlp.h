@@ -11,7 +11,7 @@
  * meanwhile if they can live with torn ones (Hogwild). */
 #pragma once
 
-#include "model/base.h"
+#include "model/regions.h"
 
 enum { MLP_LAYERS_MAX = 6, MLP_WIDTH_MAX = 4096, MLP_LANES = 16, MLP_BLAS_WEIGHTS = 1 << 18 };
 
@@ -98,9 +98,10 @@ DEFINE_CLEANUP(struct mlp_optim, mlp_optim_free)
 /* One step down the pass's gradient, which is cleared. 0, or -EDOM when the gradient is not
  * finite: then weights and optimiser stay as they were. */
 int mlp_step(struct mlp *m, struct mlp_optim *o, struct mlp_pass *p);
-void mlp_optim_set_rate(struct mlp_optim *o, float rate); /* > 0; for schedules */
-uint64_t mlp_optim_steps(const struct mlp_optim *o);      /* taken */
-uint64_t mlp_optim_dropped(const struct mlp_optim *o);    /* since made: gradients not finite */
+void mlp_optim_set_rate(struct mlp_optim *o, float rate);       /* > 0; for schedules */
+void mlp_optim_regions(struct mlp_optim *o, struct regions *s); /* see regions.h */
+uint64_t mlp_optim_steps(const struct mlp_optim *o);            /* taken */
+uint64_t mlp_optim_dropped(const struct mlp_optim *o); /* since made: gradients not finite */
 
 /* ---- records ----------------------------------------------------------------- */
 /* Blocks of model/block.h. Encoding: 0, -ENOMEM, or -EDOM when a weight is not finite. */

@@ -109,6 +109,14 @@ void mlp_optim_set_rate(struct mlp_optim *o, float rate) {
     o->c.rate = rate;
 }
 
+void mlp_optim_regions(struct mlp_optim *o, struct regions *s) {
+    regions_one(s, &o->steps);
+    if (o->mean)
+        regions_add(s, o->mean, sizeof *o->mean, o->n, o->n);
+    if (o->square)
+        regions_add(s, o->square, sizeof *o->square, o->n, o->n);
+}
+
 uint64_t mlp_optim_steps(const struct mlp_optim *o) {
     return o->steps;
 }

@@ -13,7 +13,7 @@
 #include <math.h>
 
 enum {
-    ASKED = 1 << 16,        /* counters of each of two hashes */
+    ASKED = MODEL_ASKED / 2,
     ASKED_FADE = 4 * ASKED, /* questions after which they are halved */
     REFRESH_MIN = 1024,     /* rows per call of model_maintain at least, */
     REFRESH_ROUND = 16,     /* and as many calls for a round at most */
@@ -103,7 +103,7 @@ int model_new(const struct model_config *c, struct model **ret) {
         return r;
     m->phi = aligned_alloc(64, (size_t)c->dim * c->dim * sizeof *m->phi);
     m->asked = c->item_admit > 1 ? calloc(2, ASKED) : NULL;
-    if (!m->phi || (c->item_admit > 1 && !m->asked))
+    if (!m->phi || (c->item_admit > 1 && !m->asked) || sampler_init(&m->sampler, c->max_items) < 0)
         return -ENOMEM;
     memset(m->phi, 0, (size_t)c->dim * c->dim * sizeof *m->phi);
     for (uint32_t i = 0; i < c->dim; i++)
@@ -163,6 +163,7 @@ static void item_drop(struct model *m, uint32_t row) {
     pulse_forget_row(m->pulse, row);
     context_forget_row(m->context, row);
     items_remove(&m->items, row);
+    m->dropped = true;
 }
 
 uint32_t model_item_find(const struct model *m, struct str id) {
@@ -193,7 +194,7 @@ uint32_t model_item_intern(struct model *m, struct str id, int64_t now_ms) {
 static bool asked_enough(struct model *m, struct str id) {
     if (m->c.item_admit <= 1)
         return true;
-    uint64_t h = hash_str(id, m->hash_seed ^ 0xad317);
+    uint64_t h = hash_str(id, m->c.seed ^ 0xad317); /* the same in every process */
     uint8_t *a = &m->asked[h % ASKED], *b = &m->asked[ASKED + (h >> 32) % ASKED];
     *a = (uint8_t)MIN(*a + 1, UINT8_MAX);
     *b = (uint8_t)MIN(*b + 1, UINT8_MAX);
@@ -401,6 +402,10 @@ static void learn_company(struct learner *l, const struct user *u, const struct 
         items_touch(&l->m->items, recent[i].item);
 }
 
+static bool item_ref_stale(void *model, uint32_t row, uint32_t time_s) {
+    return !item_ref_valid(model, row, time_s);
+}
+
 /* The trail as it is before the event at hand. */
 static void set_trail(struct learner *l, const struct user *u) {
     size_t n = profile_trail(&u->prof, l->trail, PROFILE_TRAIL_MAX);
@@ -524,6 +529,8 @@ enum learn_result model_learn(struct learner *l, struct shard *s, struct user *u
     float interest = interest_of(&m->c, e);
     bool engaged = item && (interest > 0 || e->type == EV_RATING);
     uint32_t place = ROW_NONE;
+    if (m->dropped) /* first, so that it does not matter when he was made durable */
+        profile_drop_items(&u->prof, item_ref_stale, m);
     set_trail(l, u);
     if (m->c.rank && engaged && interest > 0 && !l->frozen && !l->hears &&
         ranker_wants(m->ranker, l->ranking))

@@ -244,6 +244,10 @@ int pairs_restore(struct pairs *p, uint32_t row, uint32_t (*row_of_id)(void *ctx
     return 0;
 }
 
+void pairs_regions(struct pairs *p, uint32_t rows, struct regions *s) {
+    regions_add(s, p->row, sizeof *p->row, rows, p->max_items);
+}
+
 size_t pairs_bytes_per_item(void) {
     return sizeof(struct row);
 }

@@ -9,6 +9,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/regions.h"
 
 enum { PAIRS_SLOTS = 64, PAIRS_RECENT = 24 };
 
@@ -51,4 +52,7 @@ void pairs_encode(const struct pairs *p, uint32_t row,
  * *ret_n: bytes it took. 0, or -EBADMSG (row unchanged). [structural] */
 int pairs_restore(struct pairs *p, uint32_t row, uint32_t (*row_of_id)(void *ctx, struct str id),
                   void *ctx, const void *from, size_t n, size_t *ret_n);
+/* The memory of its state, of the first `rows` items; see regions.h. */
+void pairs_regions(struct pairs *p, uint32_t rows, struct regions *s);
+
 size_t pairs_bytes_per_item(void);

@@ -149,6 +149,11 @@ void pulse_set(struct pulse *p, uint32_t item, const struct pulse_state *s) {
         rise_all(p, item, s->value, s->last);
 }
 
+void pulse_regions(struct pulse *p, uint32_t rows, struct regions *s) {
+    regions_one(s, &p->top);
+    regions_add(s, p->beat, sizeof *p->beat, rows, p->max_items);
+}
+
 size_t pulse_bytes_per_item(void) {
     return sizeof(struct pulse_state);
 }

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/regions.h"
 
 enum { PULSE_HORIZONS = 4, PULSE_TOP = 64 };
 /* Half-lives in events. */
@@ -54,5 +55,8 @@ struct pulse_state {
 };
 struct pulse_state pulse_get(const struct pulse *p, uint32_t item);
 void pulse_set(struct pulse *p, uint32_t item, const struct pulse_state *s); /* [structural] */
+
+/* The memory of its state, of the first `rows` items; see regions.h. */
+void pulse_regions(struct pulse *p, uint32_t rows, struct regions *s);
 
 size_t pulse_bytes_per_item(void);

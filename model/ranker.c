@@ -55,8 +55,9 @@ struct ranking {
     struct mlp_pass *line, *deep;
     uint32_t gathered; /* cases in the gradient */
     uint32_t skipped;
-    float *x;      /* standardised, float[SHORTLIST_MAX][SHORTLIST_COLUMNS_MAX] */
-    float *chosen; /* rows with a gradient, packed alike */
+    size_t n_line, n_deep; /* weights */
+    float *x;              /* standardised, float[SHORTLIST_MAX][SHORTLIST_COLUMNS_MAX] */
+    float *chosen;         /* rows with a gradient, packed alike */
     float score[SHORTLIST_MAX], part[SHORTLIST_MAX], slope[SHORTLIST_MAX];
 };
 
@@ -114,6 +115,8 @@ int ranking_new(const struct ranker *r, struct ranking **ret) {
     if (!k)
         return -ENOMEM;
     k->dot = kernels_best()->dot;
+    k->n_line = r->line->n;
+    k->n_deep = r->deep->n;
     k->x = rows();
     k->chosen = rows();
     if (!k->x || !k->chosen)
@@ -375,4 +378,25 @@ int ranker_restore(struct ranker *r, const void *p, size_t n) {
 
 bool ranker_changed(struct ranker *r) {
     return __atomic_exchange_n(&r->dirty, false, __ATOMIC_RELAXED);
+}
+
+void ranker_regions(struct ranker *r, struct regions *s) {
+    s->layout ^= columns_hash();
+    regions_one(s, &r->cases);
+    regions_one(s, &r->loss);
+    regions_one(s, &r->seen);
+    regions_one(s, &r->mean);
+    regions_one(s, &r->variance);
+    regions_one(s, &r->scale);
+    regions_add(s, r->line->w, sizeof *r->line->w, r->line->n, r->line->n);
+    regions_add(s, r->deep->w, sizeof *r->deep->w, r->deep->n, r->deep->n);
+    mlp_optim_regions(r->line_optim, s);
+    mlp_optim_regions(r->deep_optim, s);
+}
+
+void ranking_regions(struct ranking *k, struct regions *s) {
+    regions_one(s, &k->gathered);
+    regions_one(s, &k->skipped);
+    regions_add(s, mlp_grad(k->line), sizeof(float), k->n_line, k->n_line);
+    regions_add(s, mlp_grad(k->deep), sizeof(float), k->n_deep, k->n_deep);
 }

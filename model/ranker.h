@@ -7,6 +7,7 @@
  * gradient for the next case. */
 #pragma once
 
+#include "model/regions.h"
 #include "model/shortlist.h"
 
 struct ranker;
@@ -40,6 +41,9 @@ bool ranker_wants(const struct ranker *r, struct ranking *k);
 int ranker_encode(struct ranker *r, struct buf *out);
 /* 0, -ENOMEM, -EPROTO (made of other columns), -EBADMSG; then it stays as it was. [structural] */
 int ranker_restore(struct ranker *r, const void *p, size_t n);
+/* The memory of its state, and of what a thread has gathered; see regions.h. */
+void ranker_regions(struct ranker *r, struct regions *s);
+void ranking_regions(struct ranking *k, struct regions *s);
 /* Whether it learned since last asked. */
 bool ranker_changed(struct ranker *r);
 

@@ -296,6 +296,20 @@ void sessions_forget_row(struct sessions *s, uint32_t row) {
     s->facts[row] = (struct session_facts){0};
 }
 
+void sessions_regions(struct sessions *s, uint32_t rows, struct regions *to) {
+    bool round = s->slot[s->capacity - 1].number != 0; /* slots are taken from 1 on, 0 last */
+    uint32_t slots = round ? s->capacity : MIN(s->count + 1, s->capacity);
+    bool chunks_round = s->chunk[s->chunks - 1].number[0] != 0;
+    uint32_t chunks = chunks_round ? s->chunks : MIN(s->next_chunk, s->chunks);
+    to->layout ^= s->capacity; /* which decides who shares a slot */
+    regions_one(to, &s->count);
+    regions_one(to, &s->next_chunk);
+    regions_add(to, s->slot, sizeof *s->slot, slots, s->capacity);
+    regions_add(to, s->chunk, sizeof *s->chunk, chunks, s->chunks);
+    regions_add(to, s->head, sizeof *s->head, rows, s->max_items);
+    regions_add(to, s->facts, sizeof *s->facts, rows, s->max_items);
+}
+
 size_t sessions_bytes(const struct sessions *s) {
     return (size_t)MIN(s->count, s->capacity) * sizeof *s->slot +
            (size_t)MIN(s->next_chunk, s->chunks) * sizeof *s->chunk;

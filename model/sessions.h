@@ -11,6 +11,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/regions.h"
 
 enum { SESSION_ITEMS = 32, SESSIONS_MAX = 1 << 27 };
 
@@ -74,4 +75,6 @@ void sessions_index(struct sessions *s);
 
 /* Its places in sessions become ROW_NONE. [structural] */
 void sessions_forget_row(struct sessions *s, uint32_t row);
+/* The memory of its state, of the first `rows` items; see regions.h. */
+void sessions_regions(struct sessions *s, uint32_t rows, struct regions *to);
 size_t sessions_bytes(const struct sessions *s); /* of what is in use */

@@ -396,27 +396,32 @@ uint32_t sampler_draw(const struct model *m, struct rng *r) {
     return (uint32_t)x < s->keep[i] ? s->row[i] : s->alias[i];
 }
 
+int sampler_init(struct sampler *s, uint32_t cap) {
+    *s = (struct sampler){.cap = cap};
+    s->row = rows_map(cap, sizeof *s->row);
+    s->alias = rows_map(cap, sizeof *s->alias);
+    s->keep = rows_map(cap, sizeof *s->keep);
+    return s->row && s->alias && s->keep ? 0 : -ENOMEM;
+}
+
 void sampler_done(struct sampler *s) {
-    free(s->row);
-    free(s->alias);
-    free(s->keep);
+    rows_unmap(s->row, s->cap, sizeof *s->row);
+    rows_unmap(s->alias, s->cap, sizeof *s->alias);
+    rows_unmap(s->keep, s->cap, sizeof *s->keep);
     *s = (struct sampler){0};
 }
 
 int sampler_build(struct model *m) {
     const struct items *t = &m->items;
-    struct sampler s = {.cap = t->rows};
-    float *weight = malloc(MAX(s.cap, 1u) * sizeof *weight);
-    uint32_t *stack = malloc(MAX(s.cap, 1u) * sizeof *stack);
-    s.row = malloc(MAX(s.cap, 1u) * sizeof *s.row);
-    s.alias = malloc(MAX(s.cap, 1u) * sizeof *s.alias);
-    s.keep = malloc(MAX(s.cap, 1u) * sizeof *s.keep);
-    if (!weight || !stack || !s.row || !s.alias || !s.keep) {
+    struct sampler s = m->sampler;
+    float *weight = malloc(MAX(t->rows, 1u) * sizeof *weight);
+    uint32_t *stack = malloc(MAX(t->rows, 1u) * sizeof *stack);
+    if (!weight || !stack) {
         free(weight);
         free(stack);
-        sampler_done(&s);
         return -ENOMEM;
     }
+    s.n = 0;
     double sum = 0;
     for (uint32_t row = 0; row < t->rows; row++) {
         if (t->base[row] == -INFINITY)
@@ -454,7 +459,6 @@ int sampler_build(struct model *m) {
     free(weight);
     free(stack);
     s.built_at = m->events;
-    sampler_done(&m->sampler);
     m->sampler = s;
     return 0;
 }

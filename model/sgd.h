@@ -77,4 +77,5 @@ uint32_t sampler_draw(const struct model *m, struct rng *r);
 /* Rebuilds the table from the counts of rows that can be listed. 0, -ENOMEM (the old one
  * stays). [structural] */
 int sampler_build(struct model *m);
+int sampler_init(struct sampler *s, uint32_t cap); /* 0 or -ENOMEM */
 void sampler_done(struct sampler *s);

@@ -185,6 +185,14 @@ void trend_set(struct trend *t, uint32_t row, struct trend_state s) {
     set_score(t, row, weight, s.epoch, decay_time(trend_now(t), t->half_life_ms));
 }
 
+void trend_regions(struct trend *t, uint32_t rows, struct regions *s) {
+    regions_one(s, &t->hand);
+    regions_one(s, &t->newest_ms);
+    regions_add(s, t->weight, sizeof *t->weight, rows, t->max_items);
+    regions_add(s, t->count, sizeof *t->count, rows, t->max_items);
+    regions_add(s, t->score, sizeof *t->score, rows, t->max_items);
+}
+
 size_t trend_bytes_per_item(void) {
     return sizeof(packed) + sizeof(uint32_t) + sizeof(float);
 }

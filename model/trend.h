@@ -8,6 +8,7 @@
 #pragma once
 
 #include "model/model.h"
+#include "model/regions.h"
 
 struct trend;
 
@@ -49,5 +50,8 @@ struct trend_state {
 };
 struct trend_state trend_get(const struct trend *t, uint32_t row);
 void trend_set(struct trend *t, uint32_t row, struct trend_state s); /* [structural] */
+
+/* The memory of its state, of the first `rows` items; see regions.h. */
+void trend_regions(struct trend *t, uint32_t rows, struct regions *s);
 
 size_t trend_bytes_per_item(void);

@@ -388,6 +388,21 @@ static bool find_all(const struct model *m, const struct read_user *r, uint32_t 
            find_section(m, r, &r->recent, row) && find_section(m, r, &r->trail, row);
 }
 
+/* Of a model that goes on from its image: what it does not know any more, the user has forgotten.
+ */
+static void find_known(const struct model *m, struct read_user *r, uint32_t *row) {
+    struct read_section *const all[] = {&r->cart, &r->bought, &r->recent, &r->trail};
+    for (uint32_t i = 0; i < r->n_items; i++)
+        row[i] = id_index_find(&m->items.index, r->id[i]);
+    for (size_t k = 0; k < ARRAY_LEN(all); k++) {
+        uint32_t kept = 0;
+        for (uint32_t i = 0; i < all[k]->n; i++)
+            if (item_ref_valid(m, row[all[k]->e[i].place], all[k]->e[i].time_s))
+                all[k]->e[kept++] = all[k]->e[i];
+        all[k]->n = kept;
+    }
+}
+
 /* `to`: where items are made known; NULL where the model is shared. */
 static int restore(const struct model *m, struct model *to, struct user *u, const void *p, size_t n,
                    size_t *ret_n) {
@@ -422,7 +437,9 @@ static int restore(const struct model *m, struct model *to, struct user *u, cons
 
     uint32_t row[ITEMS_MAX];
     memset(row, 0xff, sizeof row);
-    if (to)
+    if (m->exact)
+        find_known(m, &r, row);
+    else if (to)
         intern(to, &r, row);
     else if (!find_all(m, &r, row))
         return -EAGAIN;
@@ -433,7 +450,7 @@ static int restore(const struct model *m, struct model *to, struct user *u, cons
     memcpy(u->emb, r.emb, m->c.dim * sizeof *u->emb);
     u->acc = r.acc;
     u->bias = r.bias;
-    bool goes_on = is_session_of(m, &u->prof, r.session_no);
+    bool goes_on = m->exact || is_session_of(m, &u->prof, r.session_no);
     u->session_no = goes_on ? r.session_no : 0;
     u->session_before = goes_on ? r.session_before : 0;
     *ret_n = length;
