@@ -62,8 +62,7 @@ void ext_drop_if_empty(struct user *u) {
     const struct user_ext *x = u->ext;
     if (x && !x->n_timers && !x->n_sends && !x->n_marks && !x->n_views && !x->n_pending &&
         !x->n_denials && !x->n_exposures && !x->n_traits && !x->n_steps && !x->minor &&
-        !x->messages && !x->redeemed &&
-        x->lapse_ms == TIME_UNSET) {
+        !x->messages && !x->redeemed && x->lapse_ms == TIME_UNSET) {
         policy_user_free(u->ext);
         u->ext = NULL;
     }

@@ -264,15 +264,15 @@ struct user_ext {
     int64_t clock_ms; /* newest decision or fired timer */
     int64_t lapse_ms; /* lapses due up to here have fired */
     uint16_t n_timers, n_sends, n_marks, n_views, n_pending, n_denials, n_steps;
-    bool minor;              /* said to be younger than protect.minimum_age */
+    bool minor;               /* said to be younger than protect.minimum_age */
     uint8_t messages, opened; /* halved together when the first is full */
     uint8_t redeemed;         /* coupons; saturates */
-    struct timer *timers;    /* by due time, then campaign: at most TIMER_KINDS per campaign */
-    struct sent *sends;      /* oldest first: what caps, re-entry or repeats still need */
-    struct mark *marks;      /* by campaign */
-    struct viewed *views;    /* oldest first; only what `viewed` campaigns may count */
-    struct pending *pending; /* oldest first, at most PENDING_MAX */
-    struct denial *denials;  /* each channel once, at most DENIALS_MAX */
+    struct timer *timers;     /* by due time, then campaign: at most TIMER_KINDS per campaign */
+    struct sent *sends;       /* oldest first: what caps, re-entry or repeats still need */
+    struct mark *marks;       /* by campaign */
+    struct viewed *views;     /* oldest first; only what `viewed` campaigns may count */
+    struct pending *pending;  /* oldest first, at most PENDING_MAX */
+    struct denial *denials;   /* each channel once, at most DENIALS_MAX */
     uint16_t n_exposures, n_traits;
     struct exposure *exposures; /* each experiment once */
     struct trait *traits;       /* each attribute once */

@@ -139,7 +139,7 @@ static void line_up(struct bench *b) {
 }
 
 static double mean_ratio(const struct bench *b, const struct entry *e, const struct entry *by,
-                      double *ret_sd) {
+                         double *ret_sd) {
     double sum = 0, square = 0;
     for (uint32_t s = 0; s < b->seeds; s++) {
         double x = e->sum[s] / by->sum[s];

@@ -69,8 +69,7 @@ static void add_campaign(struct keeper *k, uint32_t i) {
         return;
     }
     bool fitting = k->c.rule >= RULE_FITTING;
-    c->offer[0] =
-        offer_of(i, fitting ? k->c.rule - RULE_FITTING : (k->c.rule - 1) % MARKET_DEPTHS);
+    c->offer[0] = offer_of(i, fitting ? k->c.rule - RULE_FITTING : (k->c.rule - 1) % MARKET_DEPTHS);
     snprintf(k->words[i], sizeof k->words[i], "category_share(%s) > 0.2", category[i]);
     if (fitting)
         k->audience[i][c->n_audience++] = str_of(k->words[i]);

@@ -1,8 +1,8 @@
-/* A shopkeeper in a market (tests/support/market.h) who has nothing but what Beckon gives: campaigns
- * with guards, groups in which a policy chooses, windows that close. Customers and their answers
- * come in as events, decisions go out; what customers are like shows in what they look at, buy,
- * open and redeem, a year of which lies behind them. Four campaigns with a message, 5, 10 and 20 %
- * off, all set off at every occasion, each of a category of items. */
+/* A shopkeeper in a market (tests/support/market.h) who has nothing but what Beckon gives:
+ * campaigns with guards, groups in which a policy chooses, windows that close. Customers and their
+ * answers come in as events, decisions go out; what customers are like shows in what they look at,
+ * buy, open and redeem, a year of which lies behind them. Four campaigns with a message, 5, 10 and
+ * 20 % off, all set off at every occasion, each of a category of items. */
 #pragma once
 
 #include "policy/spec.h"
@@ -26,7 +26,8 @@ struct keeper;
 int keeper_new(const struct keeper_config *c, struct market *m, struct keeper **ret);
 void keeper_free(struct keeper *k);
 DEFINE_CLEANUP(struct keeper, keeper_free)
-/* One customer's day, in the order of days; what it brought, and what was sent if it may be told. */
+/* One customer's day, in the order of days; what it brought, and what was sent if it may be told.
+ */
 double keeper_day(struct keeper *k, uint32_t user, uint32_t day);
 /* Messages sent, those of them with a discount, and those to customers who buy anyway. */
 struct keeper_counts {
