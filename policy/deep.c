@@ -13,9 +13,9 @@ enum {
     BANDIT_FIRST = 500,   /* samples before its expectations teach the network */
     LEARN_EVERY = 4,      /* passages a step of the network */
     REFRESH_EVERY = 1000, /* passages, of what is familiar */
-    JUDGED_MAX = 32768,   /* decisions that a verdict rests on */
+    JUDGED_MAX = 1 << 18, /* decisions that a verdict rests on */
     JUDGED_MIN = 2000,
-    JUDGE_EVERY = 1000,
+    JUDGE_EVERY = 1000, /* decisions, or a sixteenth of those judged the last time */
     ASK_OTHER = 8, /* in charge, the network puts one of so many before the bandit */
 };
 #define EPSILON 0.05f
@@ -234,7 +234,7 @@ static void deep_follow(void *self, const struct passage *p) {
                                                     .gain = p->reward - left_alone,
                                                     .weight = weigh(d, pass, p)});
     learn(d, p, mean - left_alone);
-    if (++d->since_judged >= JUDGE_EVERY) {
+    if (++d->since_judged >= MAX(JUDGE_EVERY, d->last.n / 16)) {
         d->since_judged = 0;
         judge(d);
     }

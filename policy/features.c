@@ -95,72 +95,79 @@ static void put_shared(const struct policy_context *c, int64_t now_ms, float *re
 }
 
 /* What all offers of a campaign share. */
-static void put_campaign(const struct policy_context *c, const struct campaign *k,
-                         const float *shared, float *ret) {
+static void put_campaign(const struct policy_context *c, const struct campaign *k, float *ret) {
     const struct user_ext *x = c->user->ext;
     uint32_t sent = 0;
     for (size_t i = 0; x && i < x->n_sends; i++)
         sent += x->sends[i].campaign == k->hash;
     memset(ret, 0, FEATURES_OWN * sizeof *ret);
     ret[FO_ONE] = 1;
-    ret[FO_COST] = log1(100 * k->spec.contact_cost, 1);
-    ret[FO_SENT] = shared[FS_SENT_WEEK];
+    ret[FO_COST] = k->cost;
     ret[FO_CAMPAIGN_SENT] = (float)sent / 3;
-    ret[FO_CART] = shared[FS_CART];
-    ret[FO_BOUGHT] = shared[FS_BOUGHT];
     ret[FEATURES_OFFER + k->hash % FEATURES_CAMPAIGNS] = 1;
 }
 
-static void put_item(const struct policy_context *c, const struct item_view *v,
+/* What candidates have in common more often than not: the last one's. */
+struct about {
+    uint32_t item, category;
+    struct item_view v;
+    float fit; /* of the category */
+};
+
+static void look_at(const struct policy_context *c, int64_t now_ms, uint32_t item,
+                    const struct campaign *k, struct about *a) {
+    struct str of = k->spec.offer[0].category;
+    if (item != a->item) {
+        a->item = item;
+        a->v = (struct item_view){.price = NAN, .margin = NAN};
+        if (item < model_items(c->model))
+            model_item_view(c->model, item, &a->v);
+    }
+    uint32_t category = of.n ? model_category_key(c->model, of) : a->v.category_key;
+    if (category == a->category)
+        return;
+    a->category = category;
+    a->fit = log1(20 * profile_category_share(&c->user->prof, category, now_ms), 3);
+}
+
+static void put_item(const struct policy_context *c, const struct about *a,
                      const struct candidate *cand, float *ret) {
+    const struct item_view *v = &a->v;
     ret[FO_DROP] =
         cand->old_price > 0 ? (float)((cand->old_price - cand->new_price) / cand->old_price) : 0;
-    ret[FO_PRICE] = log1(v->price, 8);
     ret[FO_MARGIN] = (float)(isnan(v->margin) ? c->set->reward.margin : v->margin);
 }
 
 /* What the campaign's category, the item's price and the user make of each other. */
-static void put_value(const struct policy_context *c, int64_t now_ms, const struct campaign *k,
-                      const struct item_view *v, const float *shared, float *ret) {
-    struct str of = k->spec.offer[0].category;
-    uint32_t key = of.n ? model_category_key(c->model, of) : v->category_key;
-    double share = key ? profile_category_share(&c->user->prof, key, now_ms) : 0;
-    float value = v->price > 0 ? valued(c, v->price) : shared[FS_BASKET], fit = log1(20 * share, 3);
+static void put_value(const struct policy_context *c, double price, float fit, const float *shared,
+                      float *ret) {
+    float value = price > 0 ? valued(c, price) : shared[FS_BASKET];
     float often = value * shared[FS_PURCHASES], cart = shared[FS_CART] > 0 ? value : 0;
     ret[FO_FIT] = fit;
     ret[FO_VALUE] = value;
     ret[FO_VALUE_OFTEN] = often;
-    ret[FO_VALUE_BARGAINS] = value * shared[FS_BARGAINS];
     ret[FO_VALUE_CART] = cart;
     ret[FO_VALUE_WEARY] = value * shared[FS_WEARY];
     ret[FO_VALUE_OPENS] = value * shared[FS_OPENS];
     ret[FO_VALUE_FIT] = value * fit;
     ret[FO_VALUE_FIT2] = value * fit * fit;
-    ret[FO_VALUE_FIT_CART] = cart * fit;
-    ret[FO_VALUE_FIT_OFTEN] = often * fit;
 }
 
 /* After its campaign's columns. */
-static void put_offer(const struct offer_spec *o, double price, float *ret) {
+static void put_offer(const struct offer_spec *o, const float *shared, double price, float *ret) {
     float percent = (float)(o->percent / 20);
-    ret[FO_PERCENT] = percent;
     ret[FO_AMOUNT] = o->amount > 0 ? (float)(price > o->amount ? o->amount / price : 1) : 0;
     ret[FO_SHIPPING] = o->free_shipping;
     ret[FO_PERCENT_VALUE] = percent * ret[FO_VALUE];
-    ret[FO_PERCENT_OFTEN] = percent * ret[FO_VALUE_OFTEN];
-    ret[FO_PERCENT_BARGAINS] = percent * ret[FO_VALUE_BARGAINS];
+    ret[FO_PERCENT_BARGAINS] = percent * ret[FO_VALUE] * shared[FS_BARGAINS];
     ret[FO_PERCENT_CART] = percent * ret[FO_VALUE_CART];
-    ret[FO_PERCENT_WEARY] = percent * ret[FO_VALUE_WEARY];
-    ret[FO_PERCENT_OPENS] = percent * ret[FO_VALUE_OPENS];
-    ret[FO_PERCENT_FIT] = percent * ret[FO_VALUE_FIT];
+    ret[FO_PERCENT_OFTEN] = percent * ret[FO_VALUE_OFTEN];
     ret[FO_PERCENT2_VALUE] = percent * percent * ret[FO_VALUE];
-    ret[FO_PERCENT2_BARGAINS] = percent * percent * ret[FO_VALUE_BARGAINS];
 }
 
 void features(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
               size_t n, float *ret_shared, float *ret_own) {
-    struct item_view v = {.price = NAN, .margin = NAN};
-    uint32_t item = ROW_NONE;
+    struct about about = {.item = ROW_NONE, .v = {.price = NAN, .margin = NAN}};
     put_shared(c, now_ms, ret_shared);
     for (size_t i = 0; i < n; i++, ret_own += FEATURES_OWN) {
         const struct campaign *k = &c->set->c[cand[i].campaign];
@@ -169,16 +176,11 @@ void features(const struct policy_context *c, int64_t now_ms, const struct candi
             memcpy(ret_own + FEATURES_DEPTH, last + FEATURES_DEPTH,
                    (FEATURES_OWN - FEATURES_DEPTH) * sizeof *ret_own);
         } else {
-            if (cand[i].item != item) {
-                item = cand[i].item;
-                v = (struct item_view){.price = NAN, .margin = NAN};
-                if (item < model_items(c->model))
-                    model_item_view(c->model, item, &v);
-            }
-            put_campaign(c, k, ret_shared, ret_own);
-            put_item(c, &v, &cand[i], ret_own);
-            put_value(c, now_ms, k, &v, ret_shared, ret_own);
+            look_at(c, now_ms, cand[i].item, k, &about);
+            put_campaign(c, k, ret_own);
+            put_item(c, &about, &cand[i], ret_own);
+            put_value(c, about.v.price, about.fit, ret_shared, ret_own);
         }
-        put_offer(&k->spec.offer[cand[i].offer], v.price, ret_own);
+        put_offer(&k->spec.offer[cand[i].offer], ret_shared, about.v.price, ret_own);
     }
 }

@@ -44,7 +44,7 @@ enum feature_shared {
     FEATURES_SHARED_COLUMNS(X)
 #undef X
         FEATURES_PROFILE,
-    FEATURES_EMBEDDING = 64,
+    FEATURES_EMBEDDING = 48,
     FEATURES_SHARED = FEATURES_PROFILE + FEATURES_EMBEDDING,
 };
 
@@ -52,39 +52,27 @@ enum feature_shared {
  * its id, so that they outlive changes of the file). What an offer changes grows with what is
  * bought, so most are times VALUE: the item's price, or else what the user looks at, as BASKET. */
 #define FEATURES_OWN_COLUMNS(X)                                                                    \
-    X(PERCENT, "discount in percent / 20")                                                         \
     X(AMOUNT, "discount in money / item price, at most 1")                                         \
     X(SHIPPING, "1: free shipping")                                                                \
-    X(PERCENT_VALUE, "PERCENT x VALUE")                                                            \
-    X(PERCENT_OFTEN, "PERCENT_VALUE x PURCHASES")                                                  \
+    X(PERCENT_VALUE, "discount in percent / 20, x VALUE")                                          \
     X(PERCENT_BARGAINS, "PERCENT_VALUE x BARGAINS")                                                \
     X(PERCENT_CART, "PERCENT_VALUE, 0: nothing is in the cart")                                    \
-    X(PERCENT_WEARY, "PERCENT_VALUE x WEARY")                                                      \
-    X(PERCENT_OPENS, "PERCENT_VALUE x OPENS")                                                      \
-    X(PERCENT_FIT, "PERCENT_VALUE x FIT")                                                          \
-    X(PERCENT2_VALUE, "PERCENT squared x VALUE")                                                   \
-    X(PERCENT2_BARGAINS, "PERCENT2_VALUE x BARGAINS")                                              \
+    X(PERCENT_OFTEN, "PERCENT_VALUE x PURCHASES")                                                  \
+    X(PERCENT2_VALUE, "the same, but of the percent squared")                                      \
     X(ONE, "1")                                                                                    \
     X(DROP, "how far the price fell, 0..1")                                                        \
-    X(PRICE, "log(1 + item price) / 8")                                                            \
     X(MARGIN, "margin share of the item")                                                          \
     X(COST, "contact cost, log(1 + 100 cost)")                                                     \
-    X(SENT, "messages of the last week / 5")                                                       \
     X(CAMPAIGN_SENT, "messages of this campaign that are remembered / 3")                          \
-    X(CART, "log(1 + cart value) / 8")                                                             \
-    X(BOUGHT, "exp(-days since purchase / 30)")                                                    \
     X(FIT, "log(1 + 20 s) / 3 of the share s in the user's interest of the category that the "     \
            "campaign's first offer takes its items from, or else of the item's")                   \
     X(VALUE, "see above")                                                                          \
     X(VALUE_OFTEN, "VALUE x PURCHASES")                                                            \
-    X(VALUE_BARGAINS, "VALUE x BARGAINS")                                                          \
     X(VALUE_CART, "VALUE, 0: nothing is in the cart")                                              \
     X(VALUE_WEARY, "VALUE x WEARY")                                                                \
     X(VALUE_OPENS, "VALUE x OPENS")                                                                \
     X(VALUE_FIT, "VALUE x FIT")                                                                    \
-    X(VALUE_FIT2, "VALUE x FIT squared")                                                           \
-    X(VALUE_FIT_CART, "VALUE_CART x FIT")                                                          \
-    X(VALUE_FIT_OFTEN, "VALUE_OFTEN x FIT")
+    X(VALUE_FIT2, "VALUE x FIT squared")
 
 enum feature_own {
 #define X(sym, help) FO_##sym,
@@ -92,7 +80,7 @@ enum feature_own {
 #undef X
         FEATURES_OFFER,
     FEATURES_DEPTH = FO_ONE, /* columns before it are the offer's, the others the campaign's */
-    FEATURES_CAMPAIGNS = 16,
+    FEATURES_CAMPAIGNS = 12,
     FEATURES_OWN = FEATURES_OFFER + FEATURES_CAMPAIGNS,
 };
 

@@ -26,6 +26,7 @@ struct campaign {
     uint64_t holdout_key, holdout_print; /* of its hold-out: which, and what must not change */
     uint64_t fairness_key;               /* of its bound */
     int holdout_study;                   /* what its hold-out tells; -1: it has none */
+    float cost;                          /* FO_COST of policy/features.h */
 };
 
 #define HOLDOUT_STUDY "holdout/" /* begins the names of what hold-outs tell */

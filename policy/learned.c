@@ -10,7 +10,11 @@ enum { REFRESH_EVERY = 32, ROOMS = 64 };
 /* Of Thompson sampling: what an offer changes is about a seventh of how much single outcomes
  * differ, as most people buy nothing; draws from a wider prior are noise for thousands of outcomes.
  */
-#define THOMPSON_PRIOR 50
+#define THOMPSON_PRIOR 15
+
+/* Share of decisions spread evenly: enough that logs can tell what any other policy would have
+ * earned, and little of what is earned. */
+#define EXPLORE 0.02
 
 struct learned {
     struct bandit *bandit; /* of all samples: */
@@ -48,6 +52,7 @@ int learned_new(enum policy_method m, uint64_t seed, struct learned **ret) {
     c.features = FEATURES_VERSION;
     if (m == METHOD_THOMPSON)
         c.prior = THOMPSON_PRIOR;
+    c.explore = EXPLORE;
     c.seed = seed;
     int r = ridge_init(&l->mine, FEATURES_SHARED + FEATURES_OWN, c.half_life_ms, c.features);
     if (r == 0)

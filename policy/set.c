@@ -257,6 +257,7 @@ static int compile_campaign(struct policy_set *s, const struct campaign_spec *sp
     k->holdout_print = hash_bytes(&spec->holdout, sizeof spec->holdout, k->holdout_seed);
     const double bounds[] = {spec->fairness.low, spec->fairness.high, spec->fairness.least,
                              spec->fairness.pause};
+    k->cost = (float)log1p(100 * k->spec.contact_cost);
     k->fairness_key =
         hash_str(spec->fairness.attribute, hash_bytes(bounds, sizeof bounds, k->hash));
     s->has_fairness |= spec->fairness.attribute.n > 0;

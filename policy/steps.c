@@ -24,7 +24,7 @@ void step_allowed(const struct policy_set *set, const struct arms *arms, struct 
 }
 
 void step_state(const struct policy_context *c, const struct arms *arms, float *ret) {
-    static const uint8_t item[] = {FO_DROP, FO_PRICE, FO_MARGIN, FO_VALUE};
+    static const uint8_t item[] = {FO_DROP, FO_MARGIN, FO_VALUE};
     const struct user_ext *x = c->user->ext;
     memcpy(ret, arms->shared, FEATURES_SHARED * sizeof *ret);
     memset(ret + STATE_HISTORY, 0, (STATE_ITEM - STATE_HISTORY) * sizeof *ret);

@@ -173,7 +173,8 @@ int keeper_new(const struct keeper_config *c, struct market *m, struct keeper **
         char id[16];
         snprintf(id, sizeof id, "u%u", i);
         kit_user(&k->user[i], id);
-        live_past(k, i);
+        if (c->method != METHOD_RULES || c->rule >= RULE_FITTING) /* others need no past */
+            live_past(k, i);
     }
     *ret = TAKE(k);
     return 0;

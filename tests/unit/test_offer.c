@@ -97,7 +97,9 @@ Test(offer, what_was_chosen_and_what_was_not_end_in_outcomes_with_their_features
         const float *own = o->x + FEATURES_SHARED;
         cr_assert(o->x && o->x[FS_ONE] == 1 && o->propensity == 0.25);
         cr_assert_eq(own[FO_ONE], o->nothing ? 0 : 1);
-        cr_assert_float_eq(own[FO_PERCENT], o->nothing ? 0 : o->offer * 0.5f, 1e-6);
+        cr_assert_float_eq(own[FO_PERCENT_VALUE], o->nothing ? 0 : o->offer * 0.5f * own[FO_VALUE],
+                           1e-6);
+        cr_assert_float_eq(own[FO_VALUE], o->nothing ? 0 : 11.0 / 50, 1e-6); /* i1 costs 11 */
         sent += !o->nothing;
         nothing += o->nothing;
     }
@@ -144,7 +146,8 @@ Test(offer, an_open_window_keeps_offer_and_features_over_a_restart) {
     cr_assert_gt(policy_user_bytes(&u.u), FEATURES_BYTES);
     kit_time(k, &u, at + 9 * DAY);
     const struct outcome *o = &k->out.o[k->out.n_o - 1];
-    cr_assert(o->offer == 0 && o->x[FEATURES_SHARED + FO_PERCENT] == 1);
+    cr_assert(o->offer == 0 && o->x[FEATURES_SHARED + FO_PERCENT_VALUE] ==
+                                       o->x[FEATURES_SHARED + FO_VALUE]);
     buf_free(&a);
     buf_free(&b);
 }
