@@ -258,6 +258,9 @@ static void avro_trigger(struct buf *out, const struct trigger_record *t, bool d
     if (decision) {
         wire_put_maybe(out, t->arms);
         wire_put_bool(out, t->exposed);
+        wire_put_maybe(out, t->would_campaign);
+        wire_put_maybe(out, t->would_variant);
+        wire_put_maybe_double(out, t->would_propensity > 0 ? t->would_propensity : NAN);
     }
 }
 

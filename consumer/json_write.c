@@ -172,6 +172,9 @@ void json_write_trigger(struct buf *out, const struct trigger_record *t, bool de
         name_text(out, "arms", t->arms);
         if (t->exposed)
             name_bool(out, "exposed", true);
+        name_text(out, "would_campaign", t->would_campaign);
+        name_text(out, "would_variant", t->would_variant);
+        name_number(out, "would_propensity", t->would_propensity > 0 ? t->would_propensity : NAN);
     }
     put(out, "}");
 }

@@ -50,6 +50,14 @@ static int emit_decision(const struct emission *w, const struct decision *d,
         .reason = policy_reason_name(d->reason),
         .sent = d->send,
     };
+    if (d->would.known) {
+        t.would_propensity = d->would.propensity;
+        if (d->would.campaign >= 0) {
+            size_t campaign = (size_t)d->would.campaign;
+            t.would_campaign = policy_campaign_id(set, campaign);
+            t.would_variant = policy_campaign_spec(set, campaign)->offer[d->would.offer].name;
+        }
+    }
     char arms[ARMS_TEXT];
     policy_arms_print(set, d->campaign, d->user->id, arms, sizeof arms);
     t.arms = str_of(arms);

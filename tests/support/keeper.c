@@ -93,7 +93,8 @@ static void open_shop(struct keeper *k) {
     kit_start(k->kit);
 }
 
-/* ---- what customers do --------------------------------------------------------- */
+/* ---- what customers do; of millions of events a few are taken for repeated ones
+ * --------------------------------------------------------- */
 
 static void learn(struct keeper *k) {
     struct decisions *out = &k->kit->out;
@@ -133,21 +134,21 @@ static void live_past(struct keeper *k, uint32_t user) {
         int64_t at = MONDAY - (PAST_STEPS - step) * PAST_STEP_DAYS * DAY;
         left = PAST_STEPS - step;
         fancy(k, user, item);
-        kit_do(k->kit, u, EV_VIEW, item, at);
+        kit_try(k->kit, u, EV_VIEW, item, NAN, NULL, at);
         for (uint32_t due = bought / left + (rng_below(&k->rng, left) < bought % left); due;
              due--, bought--) {
             at += MINUTE;
             if (rng_below(&k->rng, bought) < bargains) {
-                kit_do(k->kit, u, EV_CAMPAIGN_REDEEM, NULL, at - SECOND);
+                kit_try(k->kit, u, EV_CAMPAIGN_REDEEM, NULL, NAN, NULL, at - SECOND);
                 bargains--;
             }
-            kit_answer(k->kit, u, EV_PURCHASE, NULL, (double)h->spent / (double)h->purchases, NULL,
-                       at);
+            kit_try(k->kit, u, EV_PURCHASE, NULL, (double)h->spent / (double)h->purchases, NULL,
+                    at);
         }
         if (rng_below(&k->rng, left) < news) {
-            kit_do(k->kit, u, EV_REVIEW, NULL, at + HOUR);
+            kit_try(k->kit, u, EV_REVIEW, NULL, NAN, NULL, at + HOUR);
             if (rng_below(&k->rng, news) < opened) {
-                kit_do(k->kit, u, EV_CAMPAIGN_OPEN, NULL, at + HOUR + MINUTE);
+                kit_try(k->kit, u, EV_CAMPAIGN_OPEN, NULL, NAN, NULL, at + HOUR + MINUTE);
                 opened--;
             }
             news--;
@@ -218,14 +219,14 @@ static void answer(struct keeper *k, uint32_t user, const struct customer_answer
     struct kit_user *u = &k->user[user];
     double value = market_customer(k->market, user)->value;
     if (a->opened)
-        kit_answer(k->kit, u, EV_CAMPAIGN_OPEN, NULL, NAN, decision, at);
+        kit_try(k->kit, u, EV_CAMPAIGN_OPEN, NULL, NAN, decision, at);
     if (a->redeemed)
-        kit_answer(k->kit, u, EV_CAMPAIGN_REDEEM, NULL, a->discount, decision, at + MINUTE);
+        kit_try(k->kit, u, EV_CAMPAIGN_REDEEM, NULL, a->discount, decision, at + MINUTE);
     if (a->bought)
-        kit_answer(k->kit, u, EV_PURCHASE, NULL, value - a->discount, a->opened ? decision : NULL,
-                   at + 2 * MINUTE);
+        kit_try(k->kit, u, EV_PURCHASE, NULL, value - a->discount, a->opened ? decision : NULL,
+                at + 2 * MINUTE);
     if (a->unsubscribed)
-        kit_answer(k->kit, u, EV_UNSUBSCRIBE, NULL, NAN, decision, at + 3 * MINUTE);
+        kit_try(k->kit, u, EV_UNSUBSCRIBE, NULL, NAN, decision, at + 3 * MINUTE);
 }
 
 double keeper_day(struct keeper *k, uint32_t user, uint32_t day) {
@@ -241,16 +242,16 @@ double keeper_day(struct keeper *k, uint32_t user, uint32_t day) {
     }
     if (o != OCCASION_NONE) {
         fancy(k, user, item);
-        kit_do(k->kit, u, EV_VIEW, item, at);
+        kit_try(k->kit, u, EV_VIEW, item, NAN, NULL, at);
         if (o == OCCASION_CART)
-            kit_do(k->kit, u, EV_CART_ADD, item, at + MINUTE);
-        kit_do(k->kit, u, EV_SEARCH, NULL, at + 2 * MINUTE);
+            kit_try(k->kit, u, EV_CART_ADD, item, NAN, NULL, at + MINUTE);
+        kit_try(k->kit, u, EV_SEARCH, NULL, NAN, NULL, at + 2 * MINUTE);
         action = sent(k, user, decision);
     }
     struct customer_answer a = market_answer(k->market, user, day, action);
     answer(k, user, &a, decision, at + 5 * MINUTE);
     if (o == OCCASION_CART && !a.bought)
-        kit_do(k->kit, u, EV_CART_REMOVE, item, at + HOUR);
+        kit_try(k->kit, u, EV_CART_REMOVE, item, NAN, NULL, at + HOUR);
     learn(k);
     return a.margin - a.discount - a.cost;
 }

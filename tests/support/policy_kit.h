@@ -146,22 +146,27 @@ static inline bool kit_event(struct kit *k, struct kit_user *u, struct event e) 
 }
 
 /* A plain event; its id is made of user, time and type. `value` NAN: none. `decision` (may be
- * NULL): the message it answers. */
-static inline void kit_answer(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
+ * NULL): the message it answers. False: as kit_event. */
+static inline bool kit_try(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
                               double value, const uint64_t decision[2], int64_t at_ms) {
     char id[80], answered[33] = "";
     snprintf(id, sizeof id, "%s-%lld-%u-%s", u->id, (long long)at_ms, type, item ? item : "");
     if (decision)
         snprintf(answered, sizeof answered, "%016llx%016llx", (unsigned long long)decision[0],
                  (unsigned long long)decision[1]);
-    KIT_CHECK(kit_event(k, u,
-                        (struct event){.id = str_of(id),
-                                       .item = str_of(item),
-                                       .decision = str_of(answered),
-                                       .time_ms = at_ms,
-                                       .value = value,
-                                       .dwell_ms = NAN,
-                                       .type = type}));
+    return kit_event(k, u,
+                     (struct event){.id = str_of(id),
+                                    .item = str_of(item),
+                                    .decision = str_of(answered),
+                                    .time_ms = at_ms,
+                                    .value = value,
+                                    .dwell_ms = NAN,
+                                    .type = type});
+}
+
+static inline void kit_answer(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
+                              double value, const uint64_t decision[2], int64_t at_ms) {
+    KIT_CHECK(kit_try(k, u, type, item, value, decision, at_ms));
 }
 
 static inline void kit_do(struct kit *k, struct kit_user *u, uint8_t type, const char *item,

@@ -83,10 +83,14 @@ Test(avro_c, reads_our_triggers_and_decisions) {
     t.reason = "quiet-hours";
     t.arms = STR("depth:deep");
     t.exposed = true;
+    t.would_campaign = STR("spring");
+    t.would_propensity = 0.5;
     cr_assert_eq(encode_decision(encoder, &t, &out), 0);
     avro_c_assert(builtin_schema(SCHEMA_DECISION), out.p, out.n,
                   "{" TRIGGER_JSON ",\"sent\":false,\"reason\":\"quiet-hours\"" OFFER_JSON
-                  ",\"arms\":{\"string\":\"depth:deep\"},\"exposed\":true}");
+                  ",\"arms\":{\"string\":\"depth:deep\"},\"exposed\":true"
+                  ",\"would_campaign\":{\"string\":\"spring\"},\"would_variant\":null"
+                  ",\"would_propensity\":{\"double\":0.5}}");
 }
 
 Test(avro_c, reads_our_dead_letters) {

@@ -164,6 +164,13 @@ Test(encode, a_decision_is_one_line_of_json_with_the_offer_as_an_object) {
                         "\"valid_until\":1767409445678,\"propensity\":0.75,"
                         "\"items\":[\"boot-42\",\"sock-7\"],\"sent\":true,\"reason\":\"sent\","
                         "\"code\":\"SPRING-7\"}"));
+    t.would_campaign = STR("spring");
+    t.would_variant = STR("ten");
+    t.would_propensity = 0.5;
+    cr_assert_eq(encode_decision(e, &t, &out), 0);
+    const char *would = "\"would_campaign\":\"spring\",\"would_variant\":\"ten\","
+                        "\"would_propensity\":0.5}";
+    cr_assert_not_null(memmem(out.p, out.n, would, strlen(would)));
     t.offer = STR("not json");
     cr_assert_eq(encode_trigger(e, &t, &out), 0);
     cr_assert_not_null(memmem(out.p, out.n, "\"offer\":\"not json\"", 18));
