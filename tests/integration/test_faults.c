@@ -10,6 +10,7 @@ enum {
     FETCH = 1,
     OFFSET_FETCH = 9,
     FIND_COORDINATOR = 10,
+    HEARTBEAT = 12,
     INIT_PRODUCER_ID = 22,
     ADD_PARTITIONS = 24,
     ADD_OFFSETS = 25,
@@ -279,6 +280,36 @@ Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeo
     cr_assert_eq(process_end(pid, 0, 1000), 3);
     autofree(free) char *log = service_log(&s, "a");
     cr_assert_not_null(strstr(log, "error fenced fix="), "%s", log);
+    service_close(&s);
+}
+
+/* After an outage of all brokers: one has forgotten the transaction it is asked to end, or took in
+ * a member whose answer was lost, and then holds the member for another. Neither ends the process.
+ */
+Test(faults, an_outage_that_leaves_brokers_forgetful_is_started_anew_from, .timeout = 150) {
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    service_option(&s, "stream.guarantee=exactly-once");
+    service_option(&s, "kafka.session.timeout.ms=6000");
+    service_option(&s, "kafka.heartbeat.interval.ms=200");
+    feed_start(&f, &s);
+    pid_t pid = service_run(&s, "a", NULL);
+    feed_until_said(&f, "a", "partition-ready", 2);
+    rd_kafka_mock_push_request_errors(kafka_mock(k), END_TXN, 1,
+                                      RD_KAFKA_RESP_ERR_INVALID_TXN_STATE);
+    feed_until_said(&f, "a", "warning stalled", 1);
+    feed_until_said(&f, "a", "partition-ready", 4);
+    /* The first one cuts the connection. */
+    rd_kafka_mock_push_request_errors(kafka_mock(k), HEARTBEAT, 2, RD_KAFKA_RESP_ERR__TRANSPORT,
+                                      RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID);
+    feed_until_said(&f, "a", "warning stalled", 2);
+    feed_until_said(&f, "a", "partition-ready", 6);
+    feed_end(&f);
+    cr_assert(wait_until(ends_answered, &s, 60000), "it stands still");
+    service_end(&s, pid, "a");
+    expect_same_answers(&s);
     service_close(&s);
 }
 
