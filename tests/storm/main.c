@@ -4,7 +4,7 @@
 #include "tests/storm/storm.h"
 
 /* Seconds that a round needs besides its storm: start, end, check. */
-enum { OVERHEAD_S = 30, ROUND_MIN_S = 20 };
+enum { OVERHEAD_S = 60, ROUND_MIN_S = 20 };
 
 static int by_size(const void *a, const void *b) {
     const int64_t *x = a, *y = b;
@@ -35,6 +35,25 @@ static bool chosen(const char *only, const char *name) {
     return !only || !*only;
 }
 
+/* How many faults from this one on share a deployment. */
+static size_t together(size_t first) {
+    const struct fault *f = &storm_faults[first];
+    size_t n = 1;
+    while (first + n < storm_n_faults && f[n].part == f->part)
+        n++;
+    return n;
+}
+
+/* Marks those of them that are named; the sum of their weights. */
+static unsigned choose(size_t first, size_t n, const char *only, struct row *row) {
+    unsigned weights = 0;
+    for (size_t i = first; i < first + n; i++) {
+        row[i].chosen = chosen(only, storm_faults[i].name);
+        weights += row[i].chosen ? storm_faults[i].weight : 0;
+    }
+    return weights;
+}
+
 /* Arguments: seconds, seed, faults ("" for all), folder and number of the brokers. Started by
  * tests/soak. */
 int main(int argc, char **argv) {
@@ -47,21 +66,27 @@ int main(int argc, char **argv) {
     if (!row)
         test_die("out of memory");
     unsigned weights = 0, rounds = 0;
-    for (size_t i = 0; i < storm_n_faults; i++)
-        if (chosen(argv[3], storm_faults[i].name))
-            weights += storm_faults[i].weight, rounds++;
+    for (size_t i = 0, n; i < storm_n_faults; i += n) {
+        unsigned of_round = choose(i, n = together(i), argv[3], row);
+        weights += of_round;
+        rounds += of_round > 0;
+    }
     if (!rounds)
         test_die("no such fault: %s", argv[3]);
     double share = MAX(seconds - OVERHEAD_S * rounds, 0) / weights;
     bool good = true;
-    int64_t end = test_clock_ms() + (int64_t)(1000 * seconds);
+    int64_t end = test_clock_ms() + (int64_t)(1000 * (seconds - OVERHEAD_S));
     for (bool first = true; first || test_clock_ms() < end; first = false)
-        for (size_t i = 0; i < storm_n_faults && (first || test_clock_ms() < end); i++) {
-            if (!chosen(argv[3], storm_faults[i].name))
+        for (size_t i = 0, n; i < storm_n_faults && (first || test_clock_ms() < end); i += n) {
+            unsigned of_round = choose(i, n = together(i), argv[3], row);
+            if (!of_round)
                 continue;
-            double s = MAX(share * storm_faults[i].weight, ROUND_MIN_S);
-            good &= storm_round(&st, &storm_faults[i], (int64_t)(1000 * s), &row[i]);
-            print_row(stderr, &storm_faults[i], &row[i]);
+            double s = share * of_round, left = (double)(end - test_clock_ms()) / 1000;
+            s = MAX(first ? s : MIN(s, left), ROUND_MIN_S);
+            good &= storm_round(&st, &storm_faults[i], &row[i], n, (int64_t)(1000 * s));
+            for (size_t k = i; k < i + n; k++)
+                if (row[k].times)
+                    print_row(stderr, &storm_faults[k], &row[k]);
         }
     fputs(heading, stdout);
     for (size_t i = 0; i < storm_n_faults; i++)

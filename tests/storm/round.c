@@ -142,7 +142,8 @@ static bool ask(struct storm *st, bool (*question)(struct storm *, int64_t *), i
     return true;
 }
 
-void storm_recover(struct storm *st, int64_t since_ms) {
+/* Waits for it; how long after `since_ms` it was so. */
+static int64_t caught_up(struct storm *st, int64_t since_ms) {
     int64_t to[STORM_PARTITIONS] = {0}, until = since_ms + RECOVERY_MAX_MS;
     if (ask(st, ends, to, until))
         ask(st, committed, to, until);
@@ -153,24 +154,27 @@ void storm_recover(struct storm *st, int64_t since_ms) {
         for (int i = 0; i < STORM_PROCESSES; i++)
             show_log(st, i);
     }
+    return took;
+}
+
+void storm_recover(struct storm *st, int64_t since_ms) {
+    int64_t took = caught_up(st, since_ms);
     if (st->row->n_recoveries < RECOVERIES_MAX)
         st->row->recovery_ms[st->row->n_recoveries++] = took;
 }
 
 /* ---- a round ---- */
 
-bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct row *row) {
-    st->fault = fault;
-    st->row = row;
-    storm_say(st, "for %lld s", (long long)ms / 1000);
-    autofree(kafka_free) struct kafka *k = kafka_start(1);
+static void deploy(struct storm *st, struct kafka *k) {
     struct service *s = &st->s;
+    const struct fault *fault = st->fault;
     service_open(s, k, STORM_PARTITIONS, feed_campaigns);
     service_clock(s);
     service_option(s, "kafka.session.timeout.ms=6000");
     service_option(s, "kafka.heartbeat.interval.ms=500");
     service_option(s, "redis.profile_interval=0ms");
     service_option(s, "model.flood_per_minute=0");
+    service_option(s, "model.save_interval=5s");
     service_option(s, "stream.commit_interval=100ms");
     for (size_t i = 0; i < ARRAY_LEN(fault->option) && fault->option[i]; i++)
         service_option(s, "%s", fault->option[i]);
@@ -181,23 +185,63 @@ bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct
     for (int i = 0; i < STORM_PROCESSES; i++)
         storm_start(st, i);
     storm_wait(st, 3000);
-    struct row warm = *row;
-    storm_recover(st, test_clock_ms());
-    row->n_recoveries = warm.n_recoveries; /* that was the start */
-    for (int64_t end = test_clock_ms() + ms; test_clock_ms() < end; row->times++)
-        fault->strike(st);
+    caught_up(st, test_clock_ms());
+}
+
+/* Each once, then by chance. */
+static void strike_some(struct storm *st, const struct fault *fault, struct row *row, size_t n,
+                        int64_t ms) {
+    unsigned weights = 0;
+    for (size_t i = 0; i < n; i++)
+        weights += row[i].chosen ? fault[i].weight : 0;
+    size_t turn = 0;
+    for (int64_t end = test_clock_ms() + ms; test_clock_ms() < end || turn < n;) {
+        size_t i = turn++;
+        if (i >= n) {
+            unsigned at = storm_draw(st, weights);
+            for (i = 0; !row[i].chosen || at >= fault[i].weight; i++)
+                at -= row[i].chosen ? fault[i].weight : 0;
+        }
+        if (!row[i].chosen)
+            continue;
+        st->fault = &fault[i];
+        st->row = &row[i];
+        fault[i].strike(st);
+        row[i].times++;
+    }
+}
+
+bool storm_round(struct storm *st, const struct fault *fault, struct row *row, size_t n,
+                 int64_t ms) {
+    st->fault = fault;
+    st->row = row;
+    storm_say(st, "and %zu more for %lld s", n - 1, (long long)ms / 1000);
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    struct service *s = &st->s;
+    deploy(st, k);
+    strike_some(st, fault, row, n, ms);
     for (int i = 0; i < STORM_PROCESSES; i++)
         if (!st->pid[i])
             storm_start(st, i);
     feeder_stop(&st->feeder);
-    storm_recover(st, test_clock_ms());
-    row->n_recoveries -= row->n_recoveries > warm.n_recoveries;
+    caught_up(st, test_clock_ms());
     service_drain(s, DRAIN_MS);
     for (int i = 0; i < STORM_PROCESSES; i++)
         storm_end(st, i, SIGTERM);
+    struct row sum = {0};
+    int64_t rss = st->row->rss_bytes;
+    st->row = &sum;
     bool good = storm_check(st);
-    if (row->rss_bytes > RSS_MAX) {
-        storm_say(st, "a process of %.0f MB", (double)row->rss_bytes / 1e6);
+    for (size_t i = 0; i < n; i++) {
+        if (!row[i].chosen)
+            continue;
+        row[i].events += sum.events;
+        row[i].lost += sum.lost;
+        row[i].repeated += sum.repeated;
+        rss = MAX(rss, row[i].rss_bytes);
+    }
+    if (rss > RSS_MAX) {
+        storm_say(st, "a process of %.0f MB", (double)rss / 1e6);
         good = false;
     }
     service_close(s);

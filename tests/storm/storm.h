@@ -47,21 +47,26 @@ void feeder_stop(struct feeder *f);
 
 struct storm;
 
+enum storm_part { PROCESSES, BROKERS, REDIS, HANG, TRANSACTION, ODD, DISK, REGISTRY, MIX };
+
 struct fault {
-    const char *name, *how;                               /* as the table shows them */
-    unsigned weight;                                      /* of the time, against the others */
-    void (*strike)(struct storm *st);                     /* makes it, once, and undoes it */
-    const char *option[4];                                /* that the deployment gets for it */
-    void (*prepare)(struct storm *st, struct service *s); /* more of these, also for the run
+    const char *name, *how;           /* as the table shows them */
+    enum storm_part part;             /* those of one part share a deployment */
+    unsigned weight;                  /* how often, against the others */
+    void (*strike)(struct storm *st); /* makes it, once, and undoes it */
+    /* Of the deployment, the same for all of a part. */
+    const char *option[3];
+    void (*prepare)(struct storm *st, struct service *s); /* more options, also for the run
                                                              without faults; or NULL */
     struct shape shape;
 };
 
 enum { RECOVERIES_MAX = 4096 };
 
-struct row {               /* of the table */
+struct row { /* of the table */
+    bool chosen;
     unsigned times, ended; /* ended: processes that left without being asked, started again */
-    uint64_t events, lost, repeated;
+    uint64_t events, lost, repeated; /* of all deployments in which it was made */
     int64_t recovery_ms[RECOVERIES_MAX];
     size_t n_recoveries;
     int64_t rss_bytes; /* the largest that any process had */
@@ -78,8 +83,10 @@ struct storm {
     pid_t pid[STORM_PROCESSES]; /* 0: does not run */
 };
 
-/* Runs a fault for so long and checks; adds to the row. False: something was lost or repeated. */
-bool storm_round(struct storm *st, const struct fault *fault, int64_t ms, struct row *row);
+/* Runs `n` faults that share a deployment, those that are chosen, for so long and checks; adds to
+ * their rows. False: something was lost or repeated. */
+bool storm_round(struct storm *st, const struct fault *fault, struct row *row, size_t n,
+                 int64_t ms);
 
 /* ---- for faults ---- */
 
