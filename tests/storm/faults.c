@@ -8,12 +8,13 @@ static int any(struct storm *st) {
     return (int)storm_draw(st, STORM_PROCESSES);
 }
 
-/* Mostly the next one comes before this one is over. */
+/* Mostly the next one comes before this one is over: while a process starts, reads back, or has
+ * just begun to work. */
 static void recover_or_not(struct storm *st, int64_t since) {
-    if (storm_draw(st, 12) == 0)
+    if (storm_draw(st, 10) == 0)
         storm_recover(st, since);
     else
-        storm_wait(st, 300 + storm_draw(st, 1200));
+        storm_wait(st, 300 + storm_draw(st, 2400));
 }
 
 static void strike_kill(struct storm *st) {
