@@ -356,7 +356,7 @@ static void create_topics(struct demo *d) {
     snprintf(own, sizeof own, "beckon-%s-changelog", c->app_name);
     rd_kafka_mock_topic_create(d->mock, own, PARTITIONS, 1);
     snprintf(own, sizeof own, "beckon-%s-model", c->app_name);
-    rd_kafka_mock_topic_create(d->mock, own, PARTITIONS, 1);
+    rd_kafka_mock_topic_create(d->mock, own, 1, 1);
 }
 
 /* What the engine is through with, for the shop not to outrun it. */

@@ -21,7 +21,7 @@ static const struct section {
     {"lists", {"lists_written", "lists_unchanged", "lists*"}},
     {"model",
      {"users", "items", "bytes_per_user", "bytes_per_item", "learn_steps", "ranker_cases",
-      "ranker_loss", "nan_guarded", "floods", "bots"}},
+      "ranker_loss", "nan_guarded", "floods", "bots", "heard", "model_lag", "leads"}},
     {"triggers", {"triggers_sent", "triggers*"}},
     {"outcomes",
      {"outcomes", "opened", "redeemed", "converted", "purchases", "returned", "unsubscribed",

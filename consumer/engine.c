@@ -70,7 +70,7 @@ static int prepare_topics(struct engine *e) {
         char changelog[256], model[256];
         snprintf(changelog, sizeof changelog, "beckon-%s-changelog", cfg->app_name);
         snprintf(model, sizeof model, "beckon-%s-model", cfg->app_name);
-        const struct topic_spec own[] = {{changelog, e->partitions, true}, {model, n, true}};
+        const struct topic_spec own[] = {{changelog, e->partitions, true}, {model, 1, true}};
         r = kafka_ensure_topics(cfg, rk, own, ARRAY_LEN(own));
         if (r == 0)
             r = kafka_partitions(rk, changelog, &have);

@@ -12,7 +12,14 @@
 #include "consumer/policy_records.h"
 #include "consumer/refused.h"
 
-enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, SAVE_BATCH = 256, TURN = 256, LAG_US = 1000000 };
+enum {
+    API_TIMEOUT_MS = 10000,
+    END_TRIES = 50,
+    SAVE_BATCH = 256,
+    TURN = 256,
+    LAG_US = 1000000,
+    MIXED_US = 5000000
+};
 
 struct globals {
     struct world *world;
@@ -170,8 +177,8 @@ static void note_progress(struct globals *g, const rd_kafka_message_t *m) {
     rd_kafka_topic_partition_t *p =
         rd_kafka_topic_partition_list_find(g->end.list, rd_kafka_topic_name(m->rkt), m->partition);
     int64_t next = m->err ? m->offset : m->offset + 1;
-    /* What a process that hangs or died has left undecided in the model topic need not be waited
-     * for: any beginning of it makes a whole. */
+    /* What a process that hangs or died left undecided in the model topic need not be waited for.
+     */
     bool end = m->err && strcmp(rd_kafka_topic_name(m->rkt), g->model_topic) == 0;
     if (p && p->offset >= 0 && (end || next >= p->offset)) {
         p->offset = -1;
@@ -210,8 +217,10 @@ static bool poll_once(struct globals *g, int timeout_ms) {
 
 static int assign_topics(struct globals *g) {
     rd_kafka_topic_partition_list_t *parts = rd_kafka_topic_partition_list_new(8);
-    int r = add_topic(g, parts, g->model_topic);
-    if (r == 0 && *g->cfg->topics_items)
+    int r = 0;
+    /* Of the model the first one alone: rows, marks and what is told are in one order. */
+    rd_kafka_topic_partition_list_add(parts, g->model_topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
+    if (*g->cfg->topics_items)
         r = add_topic(g, parts, g->cfg->topics_items);
     if (r == 0 && *g->cfg->topics_control)
         r = add_topic(g, parts, g->cfg->topics_control);
@@ -223,9 +232,15 @@ static int assign_topics(struct globals *g) {
     return r;
 }
 
+/* Rows between an open mark and the one behind them are of two states. Who writes them is about to
+ * be through; if it died, some of what is told may be in them already. */
+static bool is_mixed(const struct globals *g, int64_t since_us) {
+    return hearing_open(g->hearing) && clock_mono_us() - since_us < MIXED_US;
+}
+
 static int read_whole(struct globals *g) {
     int64_t start = clock_mono_us(), shown = start;
-    while (g->end.left && !atomic_load(g->stop) && !globals_failed(g)) {
+    while ((g->end.left || is_mixed(g, start)) && !atomic_load(g->stop) && !globals_failed(g)) {
         poll_once(g, 100);
         int64_t now = clock_mono_us();
         if (now - shown > 2000000) {
@@ -266,8 +281,8 @@ static bool collect_rows(struct globals *g, uint32_t *cursor) {
         buf_reset(&g->value);
         more = row != ROW_NONE;
         if (more && model_item_encode(g->world->model, row, &g->key, &g->value) == 0)
-            outbox_put(&g->outbox, g->model_topic, RD_KAFKA_PARTITION_UA, g->key.p, g->key.n,
-                       g->value.p, g->value.n, 0, NULL);
+            outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0,
+                       NULL);
     }
     pthread_rwlock_unlock(&g->world->model_lock);
     return more;
@@ -277,8 +292,8 @@ static void collect_policies(struct globals *g) {
     for (size_t group = 0;
          policy_records_next(&g->policies, g->world->policies, str_of(g->cfg->app_instance), &group,
                              &g->key, &g->value);)
-        outbox_put(&g->outbox, g->model_topic, RD_KAFKA_PARTITION_UA, g->key.p, g->key.n,
-                   g->value.p, g->value.n, 0, NULL);
+        outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0,
+                   NULL);
 }
 
 /* How many records were handed to the producer. */
@@ -293,24 +308,30 @@ static size_t produce_collected(struct globals *g) {
     return n - dropped;
 }
 
-/* The rows that moved, and behind them what of all that is told they have in them. */
-static void save_rows(struct globals *g) {
-    struct share_mark mark;
-    uint32_t cursor = 0;
-    size_t saved = 0;
-    hearing_mark(g->hearing, &mark);
-    for (bool more = true; more;) {
-        more = collect_rows(g, &cursor);
-        saved += produce_collected(g);
-    }
-    metric_add(&g->metrics->model_saved, saved);
-    if (!saved)
-        return;
+static void put_mark(struct globals *g, struct share_mark mark) {
     buf_reset(&g->key);
     buf_reset(&g->value);
     share_mark_put(&mark, &g->key, &g->value);
     outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0, NULL);
-    produce_collected(g);
+}
+
+/* The rows that moved, between marks. */
+static void save_rows(struct globals *g) {
+    struct share_mark mark = hearing_mark(g->hearing);
+    uint32_t cursor = 0;
+    size_t saved = 0;
+    put_mark(g, hearing_last_mark(g->hearing));
+    for (bool more = true; more;) {
+        more = collect_rows(g, &cursor);
+        if (!more && !saved && g->outbox.n == 1)
+            outbox_clear(&g->outbox); /* nothing moved */
+        saved += produce_collected(g);
+    }
+    if (!saved)
+        return;
+    put_mark(g, mark);
+    saved += produce_collected(g);
+    metric_add(&g->metrics->model_saved, saved - 2);
 }
 
 static void save_model(struct globals *g) {
@@ -354,6 +375,7 @@ static bool note_lead(struct globals *g) {
     bool leads = atomic_load(g->leading), led = g->leads;
     if (!atomic_load(g->stop))
         g->leads = leads;
+    metric_set(&g->metrics->leads, g->leads);
     return g->leads && !led;
 }
 

@@ -17,7 +17,7 @@ struct hearing {
     bool begun;
     int64_t next; /* offset behind the newest told record */
     uint64_t events;
-    bool marked; /* there is a mark: */
+    bool marked; /* there is a mark, the newest: */
     struct share_mark mark;
     struct kept *kept;
     size_t n_kept, cap_kept;
@@ -157,8 +157,8 @@ int hearing_record(struct hearing *h, struct str key, const void *p, size_t n, i
     struct share_reader head;
     struct share_mark mark;
     if (share_is_mark(key)) {
-        int r = h->begun ? 0 : share_mark_get(p, n, &mark);
-        if (r == 0 && !h->begun) {
+        int r = share_mark_get(p, n, &mark);
+        if (r == 0) {
             h->mark = mark;
             h->marked = true;
             drop_saved(h);
@@ -190,10 +190,20 @@ int hearing_row(struct hearing *h, struct str key, const void *p, size_t n) {
     return r;
 }
 
-void hearing_mark(const struct hearing *h, struct share_mark *ret) {
-    *ret = (struct share_mark){
+bool hearing_open(const struct hearing *h) {
+    return h->marked && h->mark.open;
+}
+
+struct share_mark hearing_mark(const struct hearing *h) {
+    return (struct share_mark){
         .run = h->world->run,
         .told = __atomic_load_n(&h->world->told, __ATOMIC_ACQUIRE),
         .offset = h->next,
     };
+}
+
+struct share_mark hearing_last_mark(const struct hearing *h) {
+    struct share_mark m = h->mark;
+    m.open = true;
+    return m;
 }

@@ -22,5 +22,9 @@ int hearing_record(struct hearing *h, struct str key, const void *p, size_t n, i
 uint64_t hearing_begin(struct hearing *h);
 /* A row that the leader saved: takes its vectors. 0 or an error of model_vectors_take. */
 int hearing_row(struct hearing *h, struct str key, const void *p, size_t n);
-/* What rows collected from now on have in them. */
-void hearing_mark(const struct hearing *h, struct share_mark *ret);
+/* The rows read so far are in the midst of being saved anew. */
+bool hearing_open(const struct hearing *h);
+/* What rows collected from now on have in them; and what goes in front of these rows: the mark of
+ * those before, opened. */
+struct share_mark hearing_mark(const struct hearing *h);
+struct share_mark hearing_last_mark(const struct hearing *h);

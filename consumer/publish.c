@@ -141,6 +141,9 @@ static void publish_own(struct publisher *p) {
     gauge(t, "bytes_per_item", &m->bytes_per_item);
     count(t, "learn_steps", &m->learn_steps);
     count(t, "nan_guarded", &m->learn_nan);
+    count(t, "heard", &m->heard);
+    gauge(t, "model_lag", &m->model_lag);
+    gauge(t, "leads", &m->leads);
     if (p->cfg->model_rank) {
         const struct ranker *r = model_ranker(engine_world(p->engine)->model);
         tally_put(t, "ranker_cases", "%llu", (unsigned long long)ranker_cases(r));

@@ -111,6 +111,7 @@ bool share_next(struct share_reader *r, struct heard *ret) {
 void share_mark_put(const struct share_mark *m, struct buf *key, struct buf *value) {
     wire_put_u8(key, MARK);
     wire_put_u8(value, VERSION);
+    wire_put_u8(value, m->open);
     wire_put_u64(value, m->run);
     wire_put_u64(value, m->told);
     wire_put_signed(value, m->offset);
@@ -118,11 +119,12 @@ void share_mark_put(const struct share_mark *m, struct buf *key, struct buf *val
 
 int share_mark_get(const void *p, size_t n, struct share_mark *ret) {
     struct wire w = wire_of(p, n);
-    uint8_t version = wire_get_u8(&w);
+    uint8_t version = wire_get_u8(&w), open = wire_get_u8(&w);
+    ret->open = open;
     ret->run = wire_get_u64(&w);
     ret->told = wire_get_u64(&w);
     ret->offset = wire_get_signed(&w);
-    if (w.bad || w.p != w.end || ret->offset < 0)
+    if (w.bad || w.p != w.end || ret->offset < 0 || open > 1)
         return -EBADMSG;
     return version == VERSION ? 0 : -EPROTO;
 }

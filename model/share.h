@@ -17,8 +17,10 @@
  * for processes of the same deployment: types mean the same there. Key: 'd' and a number below
  * SHARE_KEYS, so that compaction keeps so many of them, whoever wrote them.
  *
- * A mark says which of them are in the rows that were saved just before it: who begins with those
- * rows learns the others. Version, run, told, offset; key: 'k'. */
+ * A mark says which of them are in the rows that were saved before it: who begins with those rows
+ * learns the others. An open one, with what the mark before it said, stands in front of the next
+ * rows: from there on until they are marked themselves, rows of two states are mixed. Version,
+ * open (1), run, told, offset; key: 'k'. */
 #pragma once
 
 #include "model/context.h"
@@ -71,6 +73,7 @@ bool share_next(struct share_reader *r, struct heard *ret);
 struct share_mark {
     uint64_t run, told; /* the saver's: its own records below number `told` are in its rows */
     int64_t offset;     /* and so are others' below this offset */
+    bool open;
 };
 void share_mark_put(const struct share_mark *m, struct buf *key, struct buf *value);
 int share_mark_get(const void *p, size_t n, struct share_mark *ret); /* 0, -EBADMSG, -EPROTO */

@@ -47,7 +47,8 @@ static void mark(const uint8_t *p, size_t n) {
     share_mark_put(&m, &key, &value);
     MUST(share_is_mark((struct str){(char *)key.p, key.n}));
     MUST(share_mark_get(value.p, value.n, &back) == 0);
-    MUST(back.run == m.run && back.told == m.told && back.offset == m.offset);
+    MUST(back.run == m.run && back.told == m.told && back.offset == m.offset &&
+         back.open == m.open);
     buf_free(&key);
     buf_free(&value);
 }

@@ -50,7 +50,7 @@ static void outputs(struct service *s, const char *campaigns) {
     snprintf(own, sizeof own, "beckon-%s-changelog", s->app);
     kafka_topic_named(s->kafka, own, s->partitions, true);
     snprintf(own, sizeof own, "beckon-%s-model", s->app);
-    kafka_topic_named(s->kafka, own, s->partitions, true);
+    kafka_topic_named(s->kafka, own, 1, true);
     s->redis = redis_server_start();
     s->eye = redis_server_connect(s->redis);
     temp_dir_make(&s->dir);

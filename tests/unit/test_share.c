@@ -144,7 +144,7 @@ Test(share, keys_repeat_after_so_many_records) {
 }
 
 Test(share, a_mark_survives_and_damage_to_it_shows) {
-    struct share_mark m = {.run = 3, .told = 12, .offset = 1234567}, back;
+    struct share_mark m = {.run = 3, .told = 12, .offset = 1234567, .open = true}, back;
     struct buf key = {0}, value = {0};
     share_mark_put(&m, &key, &value);
     cr_assert(share_is_mark((struct str){(char *)key.p, key.n}));
@@ -152,6 +152,7 @@ Test(share, a_mark_survives_and_damage_to_it_shows) {
     cr_assert_eq(back.run, 3);
     cr_assert_eq(back.told, 12);
     cr_assert_eq(back.offset, 1234567);
+    cr_assert(back.open);
     for (size_t n = 0; n < value.n; n++)
         cr_assert_lt(share_mark_get(value.p, n, &back), 0);
     buf_put(&value, "", 1);
