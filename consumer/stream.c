@@ -14,7 +14,6 @@ enum {
 
 /* ---- events ---- */
 
-/* The consumer cannot go on; librdkafka may have taken its partitions away without a word. */
 static void on_client_error(rd_kafka_t *rk, int err, const char *reason, void *opaque) {
     struct stream *s = opaque;
     (void)rk, (void)reason; /* logged by librdkafka */
@@ -28,7 +27,7 @@ static bool lost_lately(const struct stream *s) {
     return s->lost_us && clock_mono_us() - s->lost_us < LOST_LATELY_US;
 }
 
-static void stream_on_fatal(struct stream *s) {
+void stream_on_fatal(struct stream *s) {
     char text[256];
     rd_kafka_resp_err_t err = rd_kafka_fatal_error(s->consumer, text, sizeof text);
     log_error("consumer-failed", "worker=%u error=%s", s->c->index, log_q(text));

@@ -112,6 +112,8 @@ static inline bool exactly_once(const struct stream *s) {
 /* stream.c */
 /* What a poll of the consumer gave instead of a message. */
 void stream_on_error(struct stream *s, const rd_kafka_message_t *m);
+/* The consumer cannot go on; librdkafka may have taken its partitions away without a word. */
+void stream_on_fatal(struct stream *s);
 /* A right is missing: says so and stops, for no waiting brings it. */
 void stream_forbidden(struct stream *s, const char *what, rd_kafka_resp_err_t err);
 

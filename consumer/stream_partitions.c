@@ -5,6 +5,8 @@
 enum {
     REWIND_WAIT_MS = 50,
     REWIND_WAIT_MAX_MS = 3000,
+    OFFSETS_WAIT_MS = 200,
+    OFFSETS_SAY_US = 5000000,
 };
 
 /* A lane counts for this process's share of the budgets only while what it spent is known. */
@@ -28,9 +30,10 @@ void stream_drop_slot(struct stream *s, size_t i, bool committed) {
     s->slots[i] = s->slots[--s->n_slots];
 }
 
-/* Positions as committed, stable (transactions decided). */
+/* Positions as committed, stable (transactions decided). Waits for them as long as it takes: an
+ * outage ends no worker. -EINTR: asked to stop; -EIO: none will come, and the stream has ended. */
 static int committed_offsets(struct stream *s, rd_kafka_topic_partition_list_t *list) {
-    for (int tries = 0; tries < 100; tries++) {
+    for (int64_t said_us = 0;;) {
         rd_kafka_resp_err_t err = rd_kafka_committed(s->consumer, list, API_TIMEOUT_MS);
         for (int i = 0; i < list->cnt && !err; i++)
             err = list->elems[i].err;
@@ -38,11 +41,21 @@ static int committed_offsets(struct stream *s, rd_kafka_topic_partition_list_t *
             return 0;
         if (!running(s))
             return -EINTR;
-        log_warning("offsets-wait", "error=%s", log_q(rd_kafka_err2str(err)));
-        poll(NULL, 0, 200);
+        if (rd_kafka_fatal_error(s->consumer, NULL, 0)) {
+            stream_on_fatal(s);
+            return -EIO;
+        }
+        if (kafka_forbids(err)) {
+            stream_forbidden(s, s->cfg->app_name, err);
+            return -EIO;
+        }
+        if (clock_mono_us() - said_us > OFFSETS_SAY_US) {
+            said_us = clock_mono_us();
+            log_warning("offsets-wait", "worker=%u error=%s", s->c->index,
+                        log_q(rd_kafka_err2str(err)));
+        }
+        poll(NULL, 0, OFFSETS_WAIT_MS);
     }
-    log_error("offsets-unreachable", "after=100 tries");
-    return -EIO;
 }
 
 static void pause_partitions(struct stream *s, bool only_unready) {

@@ -283,6 +283,26 @@ Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeo
     service_close(&s);
 }
 
+/* A coordinator that takes its time is no reason to end. */
+Test(faults, offsets_that_are_refused_for_long_are_waited_for, .timeout = 150) {
+    enum { OFTEN = 105 };
+    static rd_kafka_resp_err_t often[OFTEN];
+    for (int i = 0; i < OFTEN; i++)
+        often[i] = RD_KAFKA_RESP_ERR_UNKNOWN; /* librdkafka does not try again itself */
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
+    struct service s;
+    struct feed f;
+    service_open(&s, k, 2, feed_campaigns);
+    feed_start(&f, &s);
+    rd_kafka_mock_push_request_errors_array(kafka_mock(k), OFFSET_FETCH, OFTEN, often);
+    service_start(&s);
+    feed_until_grown(&f, commits_of, 2);
+    feed_some(&f, 100);
+    service_drain(&s, 60000);
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    service_close(&s);
+}
+
 /* After an outage of all brokers: one has forgotten the transaction it is asked to end, or took in
  * a member whose answer was lost, and then holds the member for another. Neither ends the process.
  */
