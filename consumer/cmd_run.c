@@ -48,7 +48,8 @@ static int run(const struct config *cfg, enum stream_end *ret_end) {
         again = campaigns_change(e, &watch);
         atomic_store(&halt, again || atomic_load(&halt));
         *ret_end = engine_finish(e);
-        again = *ret_end == STREAM_STALLED || (again && *ret_end == STREAM_STOPPED);
+        again = *ret_end == STREAM_STALLED || *ret_end == STREAM_UNDONE ||
+                (again && *ret_end == STREAM_STOPPED);
         if (*ret_end == STREAM_STALLED)
             log_warning("stalled", "cause=\"hung, or no broker, for longer than "
                                    "kafka.transaction.timeout.ms\" "

@@ -201,7 +201,7 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
         return r;
     e->world->partitions = e->partitions;
     e->world->run = drawn[1];
-    e->n_workers = (size_t)MIN(usual_workers(c->cfg), e->partitions);
+    e->n_workers = e->world->exact ? 1 : (size_t)MIN(usual_workers(c->cfg), e->partitions);
     e->worker = calloc(e->n_workers, sizeof *e->worker);
     if (!e->worker)
         return -ENOMEM;

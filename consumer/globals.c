@@ -4,6 +4,7 @@
 #include <poll.h>
 
 #include "consumer/clock.h"
+#include "consumer/exact.h"
 #include "consumer/hearing.h"
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
@@ -11,6 +12,7 @@
 #include "consumer/outbox.h"
 #include "consumer/policy_records.h"
 #include "consumer/refused.h"
+#include "model/image.h"
 
 enum {
     API_TIMEOUT_MS = 10000,
@@ -36,6 +38,8 @@ struct globals {
         int left;
     } end;
     uint64_t records;
+    bool early; /* only what exact.h goes on from counts yet */
+    bool stale; /* there is such a state, which is no longer kept up */
     bool whole; /* all topics were read up to their ends of the start */
     struct refused *refused;
     rd_kafka_message_t *held; /* its schema cannot be had now: nothing overtakes it */
@@ -59,11 +63,12 @@ static bool is_new(const struct globals *g, const rd_kafka_message_t *m) {
 /* Rows are read at the start. From then on what is counted comes with the events that others tell;
  * vectors do, too, but each process's would drift apart: all take those of the one that leads. */
 static int restore_row(struct globals *g, struct str key, const rd_kafka_message_t *m) {
-    if (!m->payload)
+    if (!m->payload || (g->world->exact && exact_going_on(g->world->exact)))
         return 0;
     if (g->whole)
-        return g->cfg->model_share && !g->leads ? hearing_row(g->hearing, key, m->payload, m->len)
-                                                : 0;
+        return world_shares(g->world) && !g->leads
+                   ? hearing_row(g->hearing, key, m->payload, m->len)
+                   : 0;
     pthread_rwlock_wrlock(&g->world->model_lock);
     int r = model_item_restore(g->world->model, key, m->payload, m->len);
     pthread_rwlock_unlock(&g->world->model_lock);
@@ -77,9 +82,18 @@ static int note_policy(struct globals *g, struct str key, const rd_kafka_message
     return policy_records_note(&g->policies, key, m->payload, m->payload ? m->len : 0);
 }
 
+/* A record of the model topic. */
 static int apply_model(struct globals *g, struct str key, const rd_kafka_message_t *m) {
+    if (exact_record_is(key)) {
+        if (g->world->exact)
+            return exact_take(g->world->exact, key, m->payload, m->payload ? m->len : 0);
+        g->stale |= image_head_is(key) && m->payload;
+        return 0;
+    }
+    if (g->early)
+        return 0;
     if (share_is_told(key) || share_is_mark(key))
-        return g->cfg->model_share && m->payload
+        return world_shares(g->world) && m->payload
                    ? hearing_record(g->hearing, key, m->payload, m->len, m->offset)
                    : 0;
     return policy_record_is(key) ? note_policy(g, key, m) : restore_row(g, key, m);
@@ -158,6 +172,8 @@ static int find_end(struct globals *g, const rd_kafka_topic_partition_t *p, int6
 }
 
 static int find_ends(struct globals *g, rd_kafka_topic_partition_list_t *parts) {
+    if (g->end.list)
+        rd_kafka_topic_partition_list_destroy(g->end.list);
     g->end.list = rd_kafka_topic_partition_list_copy(parts);
     for (int i = 0; i < g->end.list->cnt; i++) {
         rd_kafka_topic_partition_t *p = &g->end.list->elems[i];
@@ -220,9 +236,9 @@ static int assign_topics(struct globals *g) {
     int r = 0;
     /* Of the model the first one alone: rows, marks and what is told are in one order. */
     rd_kafka_topic_partition_list_add(parts, g->model_topic, 0)->offset = RD_KAFKA_OFFSET_BEGINNING;
-    if (*g->cfg->topics_items)
+    if (*g->cfg->topics_items && !g->early)
         r = add_topic(g, parts, g->cfg->topics_items);
-    if (r == 0 && *g->cfg->topics_control)
+    if (r == 0 && *g->cfg->topics_control && !g->early)
         r = add_topic(g, parts, g->cfg->topics_control);
     if (r == 0)
         r = find_ends(g, parts);
@@ -235,10 +251,10 @@ static int assign_topics(struct globals *g) {
 /* Rows between an open mark and the one behind them are of two states. Who writes them is about to
  * be through; if it died, some of what is told may be in them already. */
 static bool is_mixed(const struct globals *g, int64_t since_us) {
-    return hearing_open(g->hearing) && clock_mono_us() - since_us < MIXED_US;
+    return !g->early && hearing_open(g->hearing) && clock_mono_us() - since_us < MIXED_US;
 }
 
-static int read_whole(struct globals *g) {
+static int read_to_ends(struct globals *g) {
     int64_t start = clock_mono_us(), shown = start;
     while ((g->end.left || is_mixed(g, start)) && !atomic_load(g->stop) && !globals_failed(g)) {
         poll_once(g, 100);
@@ -251,8 +267,26 @@ static int read_whole(struct globals *g) {
     }
     if (atomic_load(g->stop))
         return -EINTR;
-    if (globals_failed(g))
-        return -EACCES;
+    return globals_failed(g) ? -EACCES : 0;
+}
+
+/* Rows have their numbers before the catalogue names items: the model topic is read alone first. */
+static int read_early(struct globals *g) {
+    g->early = g->world->exact;
+    int r = g->early ? assign_topics(g) : 0;
+    if (r == 0 && g->early)
+        r = read_to_ends(g);
+    if (r == 0 && g->early)
+        r = exact_read(g->world->exact);
+    g->early = false;
+    return r;
+}
+
+static int read_whole(struct globals *g) {
+    int64_t start = clock_mono_us();
+    int r = read_to_ends(g);
+    if (r < 0)
+        return r;
     g->whole = true;
     pthread_rwlock_wrlock(&g->world->model_lock);
     model_restored(g->world->model);
@@ -262,6 +296,9 @@ static int read_whole(struct globals *g) {
         policy_records_learn(&g->policies, g->world->policies, str_of(g->cfg->app_instance));
     if (bad)
         log_warning("policy-records-refused", "records=%zu", bad);
+    r = g->world->exact ? exact_settle(g->world->exact) : 0;
+    if (r < 0)
+        return r;
     log_info("catalogue-ready", "records=%llu refused=%llu items=%u heard=%llu wishes=%zu ms=%lld",
              (unsigned long long)g->records, (unsigned long long)refused_count(g->refused),
              model_items(g->world->model), (unsigned long long)heard,
@@ -334,10 +371,20 @@ static void save_rows(struct globals *g) {
     metric_add(&g->metrics->model_saved, saved - 2);
 }
 
+/* Whoever goes on from an image after us must not go on from one that nobody keeps up. */
+static void end_image(struct globals *g) {
+    buf_reset(&g->key);
+    image_head_key(&g->key);
+    outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, NULL, 0, 0, NULL);
+    g->stale = false;
+}
+
 static void save_model(struct globals *g) {
+    if (g->stale)
+        end_image(g);
     collect_policies(g);
     produce_collected(g);
-    if (g->leads || !g->cfg->model_share)
+    if (g->leads || !world_shares(g->world))
         save_rows(g);
     /* What is lost here is learned again, or saved with its next change. */
     if (g->undelivered) {
@@ -410,7 +457,8 @@ static void *follow(void *arg) {
             note_lag(g);
             measured = now;
         }
-        if (note_lead(g) || now - saved >= g->cfg->model_save_interval * 1000) {
+        bool began = note_lead(g);
+        if (!g->world->exact && (began || now - saved >= g->cfg->model_save_interval * 1000)) {
             save_model(g);
             saved = clock_mono_us();
         }
@@ -480,7 +528,9 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
     if (!g->consumer || !g->producer)
         return -EINVAL;
     rd_kafka_poll_set_consumer(g->consumer);
-    r = assign_topics(g);
+    r = read_early(g);
+    if (r == 0)
+        r = assign_topics(g);
     if (r == 0)
         r = read_whole(g);
     if (r == 0)

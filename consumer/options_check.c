@@ -13,6 +13,8 @@
 
 _Static_assert(TOP_MAX >= 200, "lists.n and lists.similar_n go up to 200");
 
+enum { SAVE_LEAST_MS = 100 };
+
 struct check {
     const struct config *c;
     config_fault_fn *fault;
@@ -83,6 +85,13 @@ static void check_redis(const struct check *k) {
 
 static void check_stream(const struct check *k) {
     const struct config *c = k->c;
+    if (c->model_save_interval && c->model_save_interval < SAVE_LEAST_MS)
+        k->fault(k->ctx, "model.save_interval", "found %" PRId64 "ms, allowed is 0 or from %dms on",
+                 c->model_save_interval, SAVE_LEAST_MS);
+    if (c->model_save_interval == 0 && c->app_workers > 1)
+        k->fault(k->ctx, "app.workers", "must be 1: model.save_interval is 0");
+    if (c->model_save_interval == 0 && c->stream_guarantee != EXACTLY_ONCE)
+        k->fault(k->ctx, "stream.guarantee", "must be exactly-once: model.save_interval is 0");
     if (c->stream_guarantee != EXACTLY_ONCE)
         return;
     int64_t timeout = INT64_MAX; /* unless it is set, the stream chooses one that is long enough */

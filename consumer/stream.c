@@ -140,13 +140,23 @@ static void wait_for_registry(struct stream *s) {
     stream_resume(s);
 }
 
+/* How events fell into batches must not show where it is to go on as if it had never stopped: one
+ * is looked up, learned and ranked before the next. */
+static int step(struct stream *s, size_t n) {
+    size_t at_once = s->c->world->exact ? 1 : n;
+    int r = 0;
+    for (size_t i = 0; i < n && r == 0; i += at_once)
+        r = worker_step(s->worker, s->inputs + i, at_once, clock_steady_ms());
+    return r;
+}
+
 static void process(struct stream *s) {
     int64_t start = clock_mono_us(), polled = s->polled_us;
     size_t n = 0, done = decode(s, clock_wall_ms(), &n);
     bool unread = done < s->n_msgs;
     if (s->c->hooks.batch)
         s->c->hooks.batch(s->c->hooks.ctx, s->worker, s->inputs, n);
-    if (n && worker_step(s->worker, s->inputs, n, clock_steady_ms()) < 0) {
+    if (step(s, n) < 0) {
         log_error("out-of-memory", "worker=%u while=\"processing events\"", s->c->index);
         stop_with(s, STREAM_FAILED);
     }

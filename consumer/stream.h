@@ -22,6 +22,7 @@
 enum stream_end {
     STREAM_STOPPED, /* asked to */
     STREAM_STALLED, /* hung for so long that the broker aborted its transaction: start it anew */
+    STREAM_UNDONE,  /* what it learned since the last commit does not count: start it anew */
     STREAM_FENCED,  /* another process runs with the same app.instance */
     STREAM_FAILED,  /* logged */
 };

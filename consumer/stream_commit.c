@@ -67,6 +67,23 @@ static int put_changelog(void *ctx, const void *key, size_t key_n, const void *v
                       value, value_n, 0, NULL);
 }
 
+static int put_model(void *ctx, const void *key, size_t key_n, const void *value, size_t value_n) {
+    struct stream *s = ctx;
+    return outbox_put(&s->outbox, s->model_topic, 0, key, key_n, value, value_n, 0, NULL);
+}
+
+/* All of the model goes with all partitions. */
+static int collect_model(struct stream *s) {
+    if (!s->c->world->exact || (!s->outbox.n && !s->uncommitted))
+        return 0;
+    if (s->n_slots == (size_t)s->c->partitions)
+        return exact_changes(s->c->world->exact, put_model, s);
+    log_error("not-alone",
+              "partitions=%zu of=%d fix=\"with model.save_interval 0 run one process\"", s->n_slots,
+              s->c->partitions);
+    return -EBUSY;
+}
+
 static int collect_changes(struct stream *s) {
     for (size_t i = 0; i < s->n_slots; i++) {
         if (!s->slots[i].ready)
@@ -79,7 +96,7 @@ static int collect_changes(struct stream *s) {
         if (r < 0)
             return r;
     }
-    return 0;
+    return collect_model(s);
 }
 
 /* Where all ready lanes are, moved or not: naming them in every transaction lets the group
@@ -207,7 +224,13 @@ static bool try_commit(struct stream *s, bool patient) {
         return false;
     int r = stream_tell(s);
     size_t results = s->outbox.n;
-    if (r < 0 || collect_changes(s) < 0) {
+    if (r == 0)
+        r = collect_changes(s);
+    if (r == -EBUSY) {
+        stop_with(s, STREAM_FAILED);
+        return false;
+    }
+    if (r < 0) {
         log_error("out-of-memory", "worker=%u while=\"collecting changes\"", s->c->index);
         stop_with(s, STREAM_FAILED);
         return false;

@@ -10,6 +10,7 @@
 
 #include "consumer/cache.h"
 #include "consumer/clock.h"
+#include "consumer/exact.h"
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"

@@ -149,7 +149,7 @@ struct sink stream_sink(struct stream *s) {
         .dead = on_dead,
         .decision = on_decision,
         .outcome = on_outcome,
-        .learned = s->cfg->model_share ? on_learned : NULL,
+        .learned = world_shares(s->c->world) ? on_learned : NULL,
         .list = on_list,
         .similar = on_similar,
         .profile = on_profile,

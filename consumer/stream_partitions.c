@@ -257,6 +257,11 @@ void stream_rewind(struct stream *s) {
     s->must_rewind = false;
     stream_snapshot_drop(s);
     metric_add(&s->metrics->rewinds, 1);
+    if (s->c->world->exact) { /* the model has to go back as well */
+        log_warning("undone", "worker=%u do=\"starts anew from what is committed\"", s->c->index);
+        stop_with(s, STREAM_UNDONE);
+        return;
+    }
     for (size_t i = 0; i < s->n_msgs; i++)
         rd_kafka_message_destroy(s->msgs[i]);
     s->n_msgs = 0;

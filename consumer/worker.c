@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "consumer/clock.h"
+#include "consumer/exact.h"
 #include "consumer/metrics.h"
 #include "consumer/worker_emit.h"
 
@@ -55,7 +56,8 @@ int worker_new(struct world *world, uint32_t index, const struct sink *sink,
     w->lists = calloc(RANK_CHUNK, sizeof *w->lists);
     if (!w->lists)
         return -ENOMEM;
-    int r = learner_new(world->model, index, &w->learner);
+    w->learner = world->exact ? exact_learner(world->exact) : NULL;
+    int r = w->learner ? 0 : learner_new(world->model, index, &w->learner);
     if (r < 0)
         return r;
     *ret = TAKE(w);
@@ -65,7 +67,8 @@ int worker_new(struct world *world, uint32_t index, const struct sink *sink,
 void worker_free(struct worker *w) {
     if (!w)
         return;
-    learner_free(w->learner);
+    if (!w->world->exact)
+        learner_free(w->learner);
     free(w->touched);
     policy_decisions_free(&w->decisions);
     free(w->similar_ms);

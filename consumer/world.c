@@ -2,6 +2,8 @@
 
 #include <math.h>
 
+#include "consumer/exact.h"
+
 enum { MAINTAIN_EVENTS = 4096 };
 
 void world_model_config(const struct config *cfg, struct model_config *c) {
@@ -76,6 +78,10 @@ int world_new(const struct config *cfg, struct policy_set *policies, uint64_t ha
         r = wishes_new(&w->wishes);
     if (r < 0)
         return r;
+    if (cfg->model_save_interval == 0)
+        r = exact_new(w, &w->exact);
+    if (r < 0)
+        return r;
     w->drops = calloc(WORLD_DROPS, sizeof *w->drops);
     if (!w->drops)
         return -ENOMEM;
@@ -88,6 +94,7 @@ void world_free(struct world *w) {
         return;
     free(w->drops);
     wishes_free(w->wishes);
+    exact_free(w->exact);
     model_free(w->model);
     policy_set_free(w->policies);
     pthread_rwlock_destroy(&w->model_lock);

@@ -12,6 +12,7 @@ struct price_drop {
     double old_price, new_price;
 };
 
+struct exact;
 struct world {
     const struct config *cfg;
     struct model *model;
@@ -19,6 +20,7 @@ struct world {
      * changes, maintenance. Writers are preferred, so a chunk's length bounds their wait. */
     pthread_rwlock_t model_lock;
     struct policy_set *policies;
+    struct exact *exact; /* consumer/exact.h; NULL unless model.save_interval is 0 */
     struct wishes *wishes;
     int32_t partitions; /* of the clickstream; 1 until told */
     uint64_t learned;   /* events learned here, heard ones included (relaxed); paces maintenance */
@@ -36,6 +38,11 @@ struct world {
 };
 
 enum { WORLD_DROPS = 4096 };
+
+/* Whether it tells other processes what it learns, and learns what they tell. */
+static inline bool world_shares(const struct world *w) {
+    return w->cfg->model_share && !w->exact;
+}
 
 /* Model settings as configured. */
 void world_model_config(const struct config *cfg, struct model_config *ret);

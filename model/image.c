@@ -16,7 +16,7 @@
 /* Key: 'x', what (a region's number, or one of these), u32 number of the page or row. Value: a
  * block (block.h) of the key and the bytes. */
 enum { KIND = 'x', HEAD = 255, ITEM = 254, FEATURE = 253, KEY = 6 };
-enum { VERSION = 1, PAGE = 2048, WATCHED_MAX = 4 };
+enum { VERSION = 1, PAGE = 2048, SMALL = 64 /* bytes: goes into the head */, WATCHED_MAX = 4 };
 /* The first regions; up to MADE what is made from the others, in part long ago. */
 enum { EFF, BIAS, BASE, PROJECTED, MADE, HOT = MADE, FEATURES, PROJ };
 _Static_assert((int)REGIONS_MAX < (int)FEATURE, "a region's number is a byte");
@@ -119,7 +119,7 @@ static void regions_of(const struct image *i, struct regions *s) {
     regions_one(s, &i->l->proj_due);
     ranking_regions(i->l->ranking, s);
     for (size_t k = 0; k < i->n_watched; k++)
-        regions_add(s, i->watched[k].p, i->watched[k].used, 1, 1);
+        regions_add_one(s, i->watched[k].p, i->watched[k].used);
 }
 
 int image_new(struct model *m, struct learner *l, struct image **ret) {
@@ -167,13 +167,13 @@ void image_free(struct image *i) {
 
 void image_watch(struct image *i, void *p, size_t n) {
     if (i->n_watched < WATCHED_MAX)
-        i->watched[i->n_watched++] = (struct region){p, n, n};
+        i->watched[i->n_watched++] = (struct region){p, n, n, true};
 }
 
 /* ---- writing ----------------------------------------------------------------- */
 
 static bool is_small(const struct region *r) {
-    return r->cap <= REGION_SMALL;
+    return r->one && r->cap <= SMALL;
 }
 
 static int known_size(struct known *k, size_t n) {
@@ -197,13 +197,20 @@ static uint64_t hash_of(const void *p, size_t n) {
     return h ? h : 1;
 }
 
+static void put_key(struct buf *key, uint8_t what, uint32_t number) {
+    wire_put_u8(key, KIND);
+    wire_put_u8(key, what);
+    wire_put_u32(key, number);
+}
+
+void image_head_key(struct buf *ret) {
+    put_key(ret, HEAD, 0);
+}
+
 static int put_record(struct image *i, uint8_t what, uint32_t number, const void *p, size_t n,
                       image_put *put, void *ctx) {
-    uint8_t kind = KIND;
     buf_reset(&i->key);
-    wire_put_u8(&i->key, kind);
-    wire_put_u8(&i->key, what);
-    wire_put_u32(&i->key, number);
+    put_key(&i->key, what, number);
     buf_reset(&i->value);
     size_t at = block_begin(&i->value, VERSION);
     wire_put(&i->value, i->key.p, i->key.n);
@@ -420,7 +427,7 @@ static int read_head(const struct image *i, const struct regions *s, bool take, 
         return -EPROTO;
     for (uint32_t k = 0; k < n; k++) {
         used[k] = wire_get_u64(&w);
-        uint8_t small[REGION_SMALL];
+        uint8_t small[SMALL];
         if (!is_small(&s->r[k]))
             continue;
         if (used[k] != s->r[k].used)

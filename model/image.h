@@ -31,6 +31,8 @@ int image_changes(struct image *i, image_put *put, void *ctx);
  * count for nothing. */
 bool image_record_is(struct str key);
 bool image_head_is(struct str key);
+/* Its key: a tombstone under it ends the image, which others no longer keep up. */
+void image_head_key(struct buf *ret);
 
 /* Reading back, into a model that knows nothing yet: every record, then image_apply; then what the
  * catalogue says, then image_settle, which makes the vectors what they were before they were made

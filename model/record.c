@@ -491,5 +491,6 @@ int model_item_restore(struct model *m, struct str key, const void *p, size_t n)
 }
 
 void model_restored(struct model *m) {
-    sessions_index(m->sessions);
+    if (!m->exact) /* its image has the postings as they were made */
+        sessions_index(m->sessions);
 }

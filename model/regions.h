@@ -4,14 +4,12 @@
 
 #include "model/base.h"
 
-enum {
-    REGIONS_MAX = 96,
-    REGION_SMALL = 64, /* bytes; what is no longer is a number by itself */
-};
+enum { REGIONS_MAX = 96 };
 
 struct region {
     void *p;          /* NULL: not there yet */
     size_t used, cap; /* bytes; used <= cap, what is beyond is zero or means nothing */
+    bool one;         /* a number by itself */
 };
 
 struct regions {
@@ -20,12 +18,20 @@ struct regions {
     struct region r[REGIONS_MAX];
 };
 
-/* `width` bytes a row, `used` rows of `cap`. A number by itself is a row of its own. */
+/* `width` bytes a row, `used` rows of `cap`. */
 static inline void regions_add(struct regions *s, void *p, size_t width, size_t used, size_t cap) {
-    s->layout = hash_bytes(&width, sizeof width, s->layout + (cap == 1));
+    s->layout = hash_bytes(&width, sizeof width, s->layout);
     if (s->n < REGIONS_MAX)
-        s->r[s->n] = (struct region){p, p ? width * used : 0, width * cap};
+        s->r[s->n] = (struct region){p, p ? width * used : 0, width * cap, false};
     s->n++;
 }
 
-#define regions_one(s, x) regions_add((s), (x), sizeof *(x), 1, 1)
+/* One thing, always there. */
+static inline void regions_add_one(struct regions *s, void *p, size_t width) {
+    regions_add(s, p, width, 1, 1);
+    s->layout++;
+    if (s->n <= REGIONS_MAX)
+        s->r[s->n - 1].one = true;
+}
+
+#define regions_one(s, x) regions_add_one((s), (x), sizeof *(x))

@@ -1,3 +1,4 @@
+#include "model/wire.h"
 #include "policy/bandit_internal.h"
 
 #include <math.h>
@@ -58,6 +59,8 @@ int bandit_new(const struct bandit_config *c, struct bandit **ret) {
     if (r == 0)
         r = ridge_init(&b->delta, (uint32_t)dim, c->half_life_ms, c->features);
     if (r == 0)
+        r = ridge_init(&b->solved, (uint32_t)dim, c->half_life_ms, c->features);
+    if (r == 0)
         r = ridge_fit_init(&b->fit, (uint32_t)dim);
     if (r < 0)
         return r;
@@ -88,6 +91,7 @@ void bandit_free(struct bandit *b) {
         return;
     ridge_done(&b->sums);
     ridge_done(&b->delta);
+    ridge_done(&b->solved);
     ridge_fit_done(&b->fit);
     free(b->mean_own);
     free(b->cov_own);
@@ -174,6 +178,8 @@ int bandit_refresh(struct bandit *b, int64_t now_ms) {
     else if (c->kind == BANDIT_LINUCB)
         invert(b);
     b->refreshed++;
+    b->solved_ms = now_ms;
+    ridge_copy(&b->sums, &b->solved);
     return 0;
 }
 
@@ -220,4 +226,34 @@ int bandit_assemble(struct bandit *b, const struct ridge *const *part, size_t n)
     for (size_t i = 0; i < n; i++)
         ridge_merge(part[i], &b->sums);
     return 0;
+}
+
+int bandit_keep(const struct bandit *b, struct buf *out) {
+    wire_put_u64(out, b->refreshed);
+    wire_put_u64(out, (uint64_t)b->solved_ms);
+    int r = ridge_encode(&b->solved, out);
+    return r < 0 ? r : ridge_encode(&b->sums, out);
+}
+
+int bandit_resume(struct bandit *b, const void *p, size_t n, size_t *ret_n) {
+    struct wire w = wire_of(p, n);
+    uint64_t refreshed = wire_get_u64(&w);
+    int64_t solved_ms = (int64_t)wire_get_u64(&w);
+    struct ridge sums;
+    size_t used = 0;
+    int r = ridge_init(&sums, b->sums.dim, b->sums.half_life_ms, b->sums.features);
+    if (r == 0)
+        r = w.bad || refreshed == 0 ? -EBADMSG : ridge_restore(&b->sums, w.p, n - 16, &used);
+    w.p += used;
+    if (r == 0)
+        r = ridge_restore(&sums, w.p, (size_t)(w.end - w.p), &used);
+    w.p += used;
+    if (r == 0) {
+        b->refreshed = refreshed - 1;
+        r = bandit_refresh(b, solved_ms);
+        ridge_copy(&sums, &b->sums);
+    }
+    ridge_done(&sums);
+    *ret_n = (size_t)(w.p - (const uint8_t *)p);
+    return r;
 }

@@ -119,3 +119,8 @@ int bandit_merge(struct bandit *b, const void *p, size_t n, size_t *ret_n);
 /* Its sums become those of n parts, added up. -EINVAL when one is of other columns, and they are
  * as they were. */
 int bandit_assemble(struct bandit *b, const struct ridge *const *part, size_t n);
+/* All that later choices depend on, so that a bandit of the same configuration goes on from it bit
+ * by bit: with the posterior, which is older than the sums. Resuming: 0, -ENOMEM, -EDOM or
+ * -EBADMSG; then it is to be made anew. */
+int bandit_keep(const struct bandit *b, struct buf *out);
+int bandit_resume(struct bandit *b, const void *p, size_t n, size_t *ret_n);

@@ -8,6 +8,8 @@ struct bandit {
     struct bandit_config c;
     const struct kernels *k;
     struct ridge sums, delta;
+    struct ridge solved; /* the sums that the posterior is of, */
+    int64_t solved_ms;   /* and as of when */
     struct ridge_fit fit;
     uint64_t refreshed;
     size_t own_ld, shared_ld; /* padded to the lanes of matmul */

@@ -2,6 +2,8 @@
 
 #include <pthread.h>
 
+#include "model/block.h"
+
 #include "policy/bandit.h"
 #include "policy/features.h"
 
@@ -186,6 +188,56 @@ int learned_encode(struct learned *l, struct buf *out, uint64_t *ret_samples) {
     int r = ridge_encode(&l->mine, out);
     pthread_rwlock_unlock(&l->lock);
     return r;
+}
+
+enum { KEEP_VERSION = 1 };
+
+int learned_keep(struct learned *l, struct buf *out) {
+    size_t at = block_begin(out, KEEP_VERSION);
+    pthread_rwlock_rdlock(&l->lock);
+    wire_put_u64(out, l->told);
+    wire_put_u64(out, l->stale);
+    wire_put_u64(out, (uint64_t)l->newest_ms);
+    int r = ridge_encode(&l->mine, out);
+    if (r == 0)
+        r = bandit_keep(l->bandit, out);
+    pthread_rwlock_unlock(&l->lock);
+    return r < 0 ? r : block_end(out, at);
+}
+
+static int resume(struct learned *l, struct wire *w) {
+    size_t used = 0;
+    uint64_t told = wire_get_u64(w), stale = wire_get_u64(w), newest_ms = wire_get_u64(w);
+    int r = w->bad ? -EBADMSG : ridge_restore(&l->mine, w->p, (size_t)(w->end - w->p), &used);
+    w->p += used;
+    if (r == 0)
+        r = bandit_resume(l->bandit, w->p, (size_t)(w->end - w->p), &used);
+    if (r < 0)
+        return r;
+    w->p += used;
+    l->told = told;
+    l->stale = stale;
+    l->newest_ms = (int64_t)newest_ms;
+    return w->p == w->end ? 0 : -EBADMSG;
+}
+
+int learned_resume(struct learned *l, const void *p, size_t n) {
+    struct wire w;
+    size_t used;
+    int r = block_open(p, n, KEEP_VERSION, &w, &used);
+    if (r < 0 || used != n)
+        return -EBADMSG;
+    pthread_rwlock_wrlock(&l->lock);
+    r = resume(l, &w);
+    pthread_rwlock_unlock(&l->lock);
+    return r;
+}
+
+uint64_t learned_told(struct learned *l) {
+    pthread_rwlock_rdlock(&l->lock);
+    uint64_t told = l->told;
+    pthread_rwlock_unlock(&l->lock);
+    return told;
 }
 
 /* NULL: memory is out. */

@@ -31,3 +31,9 @@ int learned_encode(struct learned *l, struct buf *out, uint64_t *ret_samples);
  * it was told since. n 0: that process's samples are forgotten. Thread: any, while others decide
  * and learn. 0, -EBADMSG, -EINVAL (other columns) or -ENOMEM, and nothing changed. */
 int learned_restore(struct learned *l, uint64_t who, const void *p, size_t n);
+/* All that its later choices depend on, so that another goes on from it bit by bit: the posterior
+ * too, which is older than the samples. Resuming comes after learned_restore. Thread: any. 0,
+ * -ENOMEM, or when resuming -EBADMSG or -EDOM; then it is to be made anew. */
+int learned_keep(struct learned *l, struct buf *out);
+int learned_resume(struct learned *l, const void *p, size_t n);
+uint64_t learned_told(struct learned *l); /* outcomes so far */

@@ -30,6 +30,13 @@ void ridge_clear(struct ridge *r) {
     memset(r->xy, 0, (r->dim + triangle(r->dim)) * sizeof *r->xy);
 }
 
+void ridge_copy(const struct ridge *from, struct ridge *to) {
+    to->epoch = from->epoch;
+    to->n = from->n;
+    to->yy = from->yy;
+    memcpy(to->xy, from->xy, (from->dim + triangle(from->dim)) * sizeof *to->xy);
+}
+
 static void carry(struct ridge *r, uint32_t epoch) {
     if (epoch <= r->epoch)
         return;

@@ -40,6 +40,7 @@ struct ridge_fit {
 int ridge_init(struct ridge *r, uint32_t dim, int64_t half_life_ms, uint64_t features);
 void ridge_done(struct ridge *r);
 void ridge_clear(struct ridge *r);
+void ridge_copy(const struct ridge *from, struct ridge *to); /* of one shape */
 /* One sample, x float[dim]. False, and nothing learned, if a number is not finite or the weight
  * is not above 0. */
 bool ridge_add(struct ridge *r, const float *x, double y, double weight, int64_t time_ms);

@@ -54,7 +54,7 @@ static struct model_config config(void) {
     struct model_config c;
     model_config_default(&c);
     c.dim = DIM;
-    c.max_items = 70; /* fewer than there are: rows go from one item to another */
+    c.max_items = 60; /* fewer than there are: rows go from one item to another */
     c.session_store = 256;
     c.item_admit = 2;
     c.flood_per_minute = 0;
