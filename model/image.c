@@ -464,14 +464,14 @@ static int add_items(struct image *i) {
         struct item_hot *h = &t->hot[row];
         struct item_cold *x = &t->cold[row];
         *x = (struct item_cold){.price = NAN, .margin = NAN};
+        h->n_features = 0;
+        h->has_dense = false;
         if (!(h->state & ITEM_LIVE))
             continue;
         const struct buf *b = &i->kept_items.row[row];
         if (!id_arena_copy(&t->arena, (struct str){(const char *)b->p, b->n}, &x->id) ||
             id_index_add(&t->index, x->id, row) < 0)
             return -ENOMEM;
-        h->n_features = 0;
-        h->has_dense = false;
         if (h->state & ITEM_CATALOGUE)
             h->state = ITEM_LIVE; /* until the catalogue has it */
     }
@@ -507,6 +507,21 @@ static int check_rows(const struct image *i, const uint64_t *used) {
     return 0;
 }
 
+/* No row leads out of the tables. */
+static bool is_sound(const struct model *m) {
+    const struct items *t = &m->items;
+    const struct sampler *a = &m->sampler;
+    uint32_t rows = t->rows;
+    bool sound = t->live + t->free_n == rows && t->evict_hand <= rows && t->refresh_hand <= rows &&
+                 m->expire_hand <= rows && a->n <= rows;
+    for (uint32_t i = 0; sound && i < t->free_n; i++)
+        sound = t->free_rows[i] < rows && !(t->hot[t->free_rows[i]].state & ITEM_LIVE);
+    for (uint32_t i = 0; sound && i < a->n; i++)
+        sound = a->row[i] < rows && a->alias[i] < rows;
+    return sound && sessions_sound(m->sessions, rows) && pairs_sound(m->pairs, rows) &&
+           pulse_sound(m->pulse, rows);
+}
+
 int image_apply(struct image *i) {
     uint64_t used[REGIONS_MAX];
     uint32_t dense = 0;
@@ -522,15 +537,22 @@ int image_apply(struct image *i) {
         e = items_set_dense(t, dense);
     if (e == 0)
         e = read_head(i, &s, true, used, &dense);
+    if (e == 0 && (t->rows != used[HOT] / sizeof *t->hot ||
+                   t->features.rows != used[FEATURES] / (t->dim * sizeof(float)))) {
+        t->rows = t->features.rows = 0;
+        e = -EBADMSG;
+    }
     if (e < 0)
         return e;
     regions_of(i, &s); /* P is there now */
     for (uint32_t k = 0; k < s.n; k++)
         if (!is_small(&s.r[k]) && used[k])
             memcpy(s.r[k].p, i->kept[k].p, used[k]);
-    e = add_features(i, t->features.rows);
+    e = is_sound(i->m) ? add_features(i, t->features.rows) : -EBADMSG;
     if (e == 0)
         e = add_items(i);
+    else
+        t->rows = 0;
     if (used[FEATURES]) /* new features got first weights */
         memcpy(s.r[FEATURES].p, i->kept[FEATURES].p, used[FEATURES]);
     for (uint32_t k = 0; k < MADE; k++)

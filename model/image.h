@@ -40,6 +40,6 @@ void image_head_key(struct buf *ret);
 /* 0, -ENOMEM, or -EBADMSG for damage. A newer record of a key replaces the one before. */
 int image_take(struct image *i, struct str key, const void *p, size_t n);
 /* 0; -ENOENT: there is no image; -EPROTO: it is another version's, or of other settings; -EBADMSG:
- * records are missing; -ENOMEM. But for -ENOMEM the model is untouched where it fails. */
+ * records are missing or contradict one another, -ENOMEM: then the model is to be made anew. */
 int image_apply(struct image *i);
 void image_settle(struct image *i);

@@ -248,6 +248,14 @@ void pairs_regions(struct pairs *p, uint32_t rows, struct regions *s) {
     regions_add(s, p->row, sizeof *p->row, rows, p->max_items);
 }
 
+bool pairs_sound(const struct pairs *p, uint32_t rows) {
+    bool sound = true;
+    for (uint32_t i = 0; i < rows && sound; i++)
+        for (uint32_t k = 0; k < PAIRS_SLOTS && sound; k++)
+            sound = p->row[i].slot[k].item <= rows;
+    return sound;
+}
+
 size_t pairs_bytes_per_item(void) {
     return sizeof(struct row);
 }

@@ -54,5 +54,7 @@ int pairs_restore(struct pairs *p, uint32_t row, uint32_t (*row_of_id)(void *ctx
                   void *ctx, const void *from, size_t n, size_t *ret_n);
 /* The memory of its state, of the first `rows` items; see regions.h. */
 void pairs_regions(struct pairs *p, uint32_t rows, struct regions *s);
+/* Whether what was put there, from outside, leads nowhere else. */
+bool pairs_sound(const struct pairs *p, uint32_t rows);
 
 size_t pairs_bytes_per_item(void);

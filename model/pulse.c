@@ -154,6 +154,16 @@ void pulse_regions(struct pulse *p, uint32_t rows, struct regions *s) {
     regions_add(s, p->beat, sizeof *p->beat, rows, p->max_items);
 }
 
+bool pulse_sound(const struct pulse *p, uint32_t rows) {
+    bool sound = true;
+    for (uint32_t h = 0; h < PULSE_HORIZONS && sound; h++) {
+        sound = p->top[h].n <= PULSE_TOP;
+        for (uint32_t i = 0; sound && i < p->top[h].n; i++)
+            sound = p->top[h].item[i] < rows;
+    }
+    return sound;
+}
+
 size_t pulse_bytes_per_item(void) {
     return sizeof(struct pulse_state);
 }

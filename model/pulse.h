@@ -58,5 +58,7 @@ void pulse_set(struct pulse *p, uint32_t item, const struct pulse_state *s); /* 
 
 /* The memory of its state, of the first `rows` items; see regions.h. */
 void pulse_regions(struct pulse *p, uint32_t rows, struct regions *s);
+/* Whether what was put there, from outside, leads nowhere else. */
+bool pulse_sound(const struct pulse *p, uint32_t rows);
 
 size_t pulse_bytes_per_item(void);

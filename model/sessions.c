@@ -310,6 +310,21 @@ void sessions_regions(struct sessions *s, uint32_t rows, struct regions *to) {
     regions_add(to, s->facts, sizeof *s->facts, rows, s->max_items);
 }
 
+bool sessions_sound(const struct sessions *s, uint32_t rows) {
+    bool sound = true;
+    for (uint32_t i = 0; i < s->capacity && sound; i++) {
+        const struct slot *t = &s->slot[i];
+        sound = t->n <= SESSION_ITEMS && (!t->number || sessions_slot(s, t->number) == i);
+        for (uint32_t k = 0; sound && k < t->n; k++)
+            sound = t->item[k] < rows || t->item[k] == ROW_NONE;
+    }
+    for (uint32_t i = 0; i < s->chunks && sound; i++)
+        sound = s->chunk[i].prev <= s->chunks;
+    for (uint32_t i = 0; i < rows && sound; i++)
+        sound = s->head[i] <= s->chunks;
+    return sound;
+}
+
 size_t sessions_bytes(const struct sessions *s) {
     return (size_t)MIN(s->count, s->capacity) * sizeof *s->slot +
            (size_t)MIN(s->next_chunk, s->chunks) * sizeof *s->chunk;

@@ -77,4 +77,6 @@ void sessions_index(struct sessions *s);
 void sessions_forget_row(struct sessions *s, uint32_t row);
 /* The memory of its state, of the first `rows` items; see regions.h. */
 void sessions_regions(struct sessions *s, uint32_t rows, struct regions *to);
+/* Whether what was put there, from outside, leads nowhere else. */
+bool sessions_sound(const struct sessions *s, uint32_t rows);
 size_t sessions_bytes(const struct sessions *s); /* of what is in use */

@@ -186,7 +186,7 @@ static void expect_as_never_stopped(struct fixture *f) {
 /* How often a process is killed: more of it on demand. */
 static int times(void) {
     const char *wanted = getenv("BECKON_TEST_KILLS");
-    return wanted ? atoi(wanted) : 4;
+    return wanted ? atoi(wanted) : 2;
 }
 
 Test(exact, who_was_killed_at_any_moment_does_what_he_would_have_done, .timeout = 3000) {
