@@ -341,7 +341,7 @@ static void read_method(struct yaml_walk *w, const yaml_node_t *v, void *group) 
         walk_fault(w, v, "no policy %s%s", text,
                    *walk_suggest(near, text, names, METHOD_COUNT)
                        ? near
-                       : "; there are rules, random, egreedy, linucb, thompson, squarecb and dqn");
+                       : "; there are rules, random, egreedy, linucb, thompson, squarecb, uplift and dqn");
 }
 
 static void read_mode(struct yaml_walk *w, const yaml_node_t *v, void *group) {

@@ -34,8 +34,8 @@ static bool sensible(const struct bandit_config *c) {
     return c->kind < BANDIT_KIND_COUNT && c->own >= 1 && c->own <= RIDGE_DIM_MAX &&
            c->shared <= RIDGE_DIM_MAX - c->own && c->arms_max <= BANDIT_ARMS_MAX && c->prior > 0 &&
            c->noise > 0 && isfinite(c->prior) && isfinite(c->noise) && c->noise_n >= 0 &&
-           c->explore >= 0 && c->explore <= 1 && c->alpha >= 0 && c->gamma >= 0 &&
-           isfinite(c->gamma_power) &&
+           c->explore >= 0 && c->explore <= 1 && c->explore_n >= 0 && c->alpha >= 0 &&
+           c->gamma >= 0 && isfinite(c->gamma_power) &&
            (c->kind != BANDIT_THOMPSON ||
             (c->draws >= 16 && c->draws % 16 == 0 && c->draws <= BANDIT_DRAWS_MAX));
 }

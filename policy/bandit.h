@@ -46,6 +46,7 @@ struct bandit_config {
     double noise;              /* standard deviation of rewards, > 0, as if seen noise_n times */
     double noise_n;            /* >= 0; INFINITY: the noise is known */
     double explore;            /* share of decisions spread evenly over arms and nothing, [0, 1] */
+    double explore_n;          /* >= 0; at least explore_n / (explore_n + samples) of them are */
     double alpha;              /* LinUCB, Thompson: widths are alpha · noise · √(xᵀA⁻¹x) */
     double gamma, gamma_power; /* SquareCB: γ = gamma · samples^gamma_power */
     uint32_t draws;            /* Thompson: posterior draws between refreshes, a multiple of 16 */
@@ -93,6 +94,9 @@ void bandit_probabilities(const struct bandit *b, struct bandit_room *room,
                           const struct bandit_arms *arms, double *ret);
 struct bandit_choice bandit_decide(const struct bandit *b, struct bandit_room *room,
                                    const struct bandit_arms *arms, struct rng *rng);
+/* What each arm is expected to add to nothing; float[n], valid until the room is used again. */
+const float *bandit_gains(const struct bandit *b, struct bandit_room *room,
+                          const struct bandit_arms *arms);
 /* Posterior mean and standard deviation of one arm's expected reward; own NULL: of nothing. */
 void bandit_estimate(const struct bandit *b, const float *shared, const float *own,
                      double *ret_mean, double *ret_sd);
@@ -105,8 +109,9 @@ bool bandit_learn(struct bandit *b, const float *shared, const float *own, doubl
 /* Decides by all that was learned from now on, weighed as of now_ms. Costs dim³/2
  * multiplications. 0 or -EDOM, see ridge_solve: then the posterior is as it was. */
 int bandit_refresh(struct bandit *b, int64_t now_ms);
-double bandit_samples(const struct bandit *b); /* behind the posterior, as they weigh */
-double bandit_noise(const struct bandit *b);   /* standard deviation of rewards, as believed */
+double bandit_samples(const struct bandit *b);  /* behind the posterior, as they weigh */
+double bandit_explores(const struct bandit *b); /* share of decisions spread evenly, now */
+double bandit_noise(const struct bandit *b);    /* standard deviation of rewards, as believed */
 
 /* ---- state ------------------------------------------------------------------- */
 /* All sums; records of policy/ridge.h. Restoring replaces them; refresh afterwards. */

@@ -118,6 +118,12 @@ static void means(const struct bandit *b, struct bandit_room *room,
     means_of(b, room, arms, &s);
 }
 
+const float *bandit_gains(const struct bandit *b, struct bandit_room *room,
+                          const struct bandit_arms *arms) {
+    means(b, room, arms);
+    return room->mean;
+}
+
 /* The best arm counted from 1; 0: nothing, which scores `nothing`. Sixteen maxima side by side,
  * because one chain of comparisons waits for each. */
 static size_t best_of(size_t n, const float *score, float nothing) {
@@ -231,10 +237,17 @@ static void inverse_gaps(const struct bandit *b, struct bandit_room *room,
     p[best] = 1 - others;
 }
 
+double bandit_explores(const struct bandit *b) {
+    double first = b->c.explore_n;
+    return b->c.kind == BANDIT_RANDOM ? 1
+           : first > 0                ? fmax(b->c.explore, first / (first + b->fit.n))
+                                      : b->c.explore;
+}
+
 void bandit_probabilities(const struct bandit *b, struct bandit_room *room,
                           const struct bandit_arms *arms, double *ret) {
     size_t k = arms->n + 1;
-    double even = 1.0 / (double)k, explore = b->c.kind == BANDIT_RANDOM ? 1 : b->c.explore;
+    double even = 1.0 / (double)k, explore = bandit_explores(b);
     assert(arms->n <= b->c.arms_max);
     memset(ret, 0, k * sizeof *ret);
     switch (b->c.kind) {

@@ -252,10 +252,10 @@ static bool ask(const struct policy_context *c, int64_t now_ms, const struct gro
         if (!ret->step)
             return false;
     }
-    int chosen = ret->choice.index;
-    if (chosen >= 0)
-        memcpy(x + FEATURES_SHARED, own + (size_t)chosen * FEATURES_OWN,
-               FEATURES_OWN * sizeof *own);
+    const struct choice *chosen = &ret->choice;
+    size_t about = chosen->index >= 0 ? (size_t)chosen->index + 1 : chosen->instead;
+    if (about)
+        memcpy(x + FEATURES_SHARED, own + (about - 1) * FEATURES_OWN, FEATURES_OWN * sizeof *own);
     else
         memset(x + FEATURES_SHARED, 0, FEATURES_OWN * sizeof *own);
     return true;

@@ -6,6 +6,7 @@
 
 #include "policy/bandit.h"
 #include "policy/features.h"
+#include "policy/sway.h"
 
 /* The posterior is solved anew after so many outcomes, or a hundredth of all if that is more. */
 enum { REFRESH_EVERY = 32, ROOMS = 64 };
@@ -17,6 +18,7 @@ enum { REFRESH_EVERY = 32, ROOMS = 64 };
 /* Share of decisions spread evenly: enough that logs can tell what any other policy would have
  * earned, and little of what is earned. */
 #define EXPLORE 0.02
+#define EXPLORE_FIRST 20 /* and more while little is known */
 
 struct learned {
     struct bandit *bandit; /* of all samples: */
@@ -26,6 +28,7 @@ struct learned {
         struct ridge sums;
     } * other; /* and the others */
     size_t n_other;
+    struct sway *sway;     /* chooses, and asks the bandit; NULL: the bandit itself does */
     int64_t newest_ms;     /* outcome that was told */
     pthread_rwlock_t lock; /* of all above: deciding reads */
     pthread_mutex_t room_lock;
@@ -35,14 +38,13 @@ struct learned {
 };
 
 static const enum bandit_kind kinds[METHOD_COUNT] = {
-    [METHOD_EGREEDY] = BANDIT_GREEDY,
-    [METHOD_LINUCB] = BANDIT_LINUCB,
-    [METHOD_THOMPSON] = BANDIT_THOMPSON,
-    [METHOD_SQUARECB] = BANDIT_SQUARECB,
+    [METHOD_EGREEDY] = BANDIT_GREEDY,    [METHOD_LINUCB] = BANDIT_LINUCB,
+    [METHOD_THOMPSON] = BANDIT_THOMPSON, [METHOD_SQUARECB] = BANDIT_SQUARECB,
+    [METHOD_UPLIFT] = BANDIT_GREEDY,
 };
 
 int learned_new(enum policy_method m, uint64_t seed, struct learned **ret) {
-    if (m < METHOD_EGREEDY || m > METHOD_SQUARECB)
+    if (m < METHOD_EGREEDY || m > METHOD_UPLIFT)
         return -ENOTSUP;
     autofree(learned_free) struct learned *l = calloc(1, sizeof *l);
     if (!l)
@@ -55,10 +57,13 @@ int learned_new(enum policy_method m, uint64_t seed, struct learned **ret) {
     if (m == METHOD_THOMPSON)
         c.prior = THOMPSON_PRIOR;
     c.explore = EXPLORE;
+    c.explore_n = EXPLORE_FIRST;
     c.seed = seed;
     int r = ridge_init(&l->mine, FEATURES_SHARED + FEATURES_OWN, c.half_life_ms, c.features);
     if (r == 0)
         r = bandit_new(&c, &l->bandit);
+    if (r == 0 && m == METHOD_UPLIFT)
+        r = sway_new(&l->sway);
     if (r == 0)
         *ret = TAKE(l);
     return r;
@@ -70,6 +75,7 @@ void learned_free(struct learned *l) {
     for (size_t i = 0; i < l->n_rooms; i++)
         bandit_room_free(l->room[i]);
     bandit_free(l->bandit);
+    sway_free(l->sway);
     ridge_done(&l->mine);
     for (size_t i = 0; i < l->n_other; i++)
         ridge_done(&l->other[i].sums);
@@ -122,11 +128,16 @@ static void learned_decide(void *self, const struct policy_context *c, int64_t n
         return;
     rng_seed(&rng, seed);
     pthread_rwlock_rdlock(&l->lock);
-    struct bandit_choice got = bandit_decide(l->bandit, room, &of, &rng);
+    if (l->sway) {
+        sway_choose(l->sway, arms, bandit_gains(l->bandit, room, &of), bandit_explores(l->bandit),
+                    &rng, ret);
+    } else {
+        struct bandit_choice got = bandit_decide(l->bandit, room, &of, &rng);
+        ret->index = got.arm;
+        ret->propensity = got.propensity;
+    }
     pthread_rwlock_unlock(&l->lock);
     room_give(l, room);
-    ret->index = got.arm;
-    ret->propensity = got.propensity;
 }
 
 bool learned_probabilities(struct learned *l, const struct arms *arms, double *ret) {
@@ -164,6 +175,8 @@ static void learned_learn(void *self, const struct outcome *o) {
     if (!o->x) /* decided by another policy */
         return;
     memcpy(x, o->x, sizeof x);
+    if (o->nothing)
+        memset(x + FEATURES_SHARED, 0, FEATURES_OWN * sizeof *x);
     pthread_rwlock_wrlock(&l->lock);
     l->newest_ms = MAX(l->newest_ms, o->closed_ms);
     const float *own = o->nothing ? NULL : o->x + FEATURES_SHARED;
@@ -171,9 +184,13 @@ static void learned_learn(void *self, const struct outcome *o) {
         ridge_add(&l->mine, x, o->reward, 1, o->sent_ms);
         l->told++;
         l->stale++;
+        if (l->sway)
+            sway_learn(l->sway, o);
     }
     if (l->stale >= REFRESH_EVERY && l->stale * 100 >= l->told) {
         bandit_refresh(l->bandit, o->closed_ms); /* or decide by the old one */
+        if (l->sway)
+            sway_refresh(l->sway, o->closed_ms);
         l->stale = 0;
     }
     pthread_rwlock_unlock(&l->lock);
@@ -186,6 +203,8 @@ int learned_encode(struct learned *l, struct buf *out, uint64_t *ret_samples) {
     pthread_rwlock_rdlock(&l->lock);
     *ret_samples = l->told;
     int r = ridge_encode(&l->mine, out);
+    if (r == 0 && l->sway)
+        r = sway_encode(l->sway, out);
     pthread_rwlock_unlock(&l->lock);
     return r;
 }
@@ -271,7 +290,7 @@ static int assemble(struct learned *l) {
 }
 
 int learned_restore(struct learned *l, uint64_t who, const void *p, size_t n) {
-    size_t used;
+    size_t used = 0;
     pthread_rwlock_wrlock(&l->lock);
     struct ridge *part = part_of(l, who);
     int r = !part ? -ENOMEM : 0;
@@ -279,6 +298,8 @@ int learned_restore(struct learned *l, uint64_t who, const void *p, size_t n) {
         r = ridge_restore(part, p, n, &used);
     else if (r == 0)
         ridge_clear(part);
+    if (r == 0 && l->sway)
+        r = sway_restore(l->sway, who, (const uint8_t *)p + used, n - used, l->newest_ms);
     if (r == 0)
         r = assemble(l);
     pthread_rwlock_unlock(&l->lock);

@@ -7,7 +7,7 @@
 #include "policy/spec.h"
 
 struct learned;
-/* For egreedy, linucb, thompson or squarecb; -ENOTSUP for others, -ENOMEM. */
+/* For egreedy, linucb, thompson, squarecb or uplift; -ENOTSUP for others, -ENOMEM. */
 int learned_new(enum policy_method m, uint64_t seed, struct learned **ret);
 void learned_free(struct learned *l);
 DEFINE_CLEANUP(struct learned, learned_free)

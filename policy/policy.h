@@ -251,6 +251,7 @@ struct arms {
 
 struct choice {
     int index;         /* into the candidates; -1: send nothing */
+    size_t instead;    /* of nothing: 1 + the candidate whose features go with it, 0: none */
     double propensity; /* probability of this very action, in (0, 1] */
     int by;            /* enum decider, policy/passage.h; 0 from policies that do not look ahead */
     double other;      /* of theirs: see struct passage */

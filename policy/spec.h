@@ -97,6 +97,7 @@ struct pool_spec {
     X(LINUCB, "linucb", "learned: the best that it may still turn out to be")                      \
     X(THOMPSON, "thompson", "learned: as often as it is likely to be the best")                    \
     X(SQUARECB, "squarecb", "learned: the rarer the further behind the best")                      \
+    X(UPLIFT, "uplift", "learned: what changes whom, not what those get who buy anyway")           \
     X(DQN, "dqn", "learned: what pays in the long run")
 
 enum policy_method {

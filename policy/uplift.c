@@ -38,6 +38,10 @@ int uplift_new(const struct uplift_config *c, struct uplift **ret) {
     return 0;
 }
 
+double uplift_samples(const struct uplift *u) {
+    return u->fit[0].n;
+}
+
 void uplift_free(struct uplift *u) {
     if (!u)
         return;

@@ -70,6 +70,8 @@ void uplift_effect(const struct uplift *u, const float *x, uint32_t t, double *r
                    double *ret_sd);
 double uplift_outcome(const struct uplift *u, const float *x, uint32_t arm);
 
+double uplift_samples(const struct uplift *u); /* behind the models, as they weigh */
+
 /* Forgets the sums, not the models of the last refresh: what is learned from now on is a delta that
  * others may merge. */
 void uplift_clear(struct uplift *u);

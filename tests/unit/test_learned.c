@@ -51,7 +51,7 @@ static size_t live(struct kit *k, int from, int n) {
 
 Test(learned, every_kind_finds_the_offer_that_pays) {
     static const enum policy_method methods[] = {METHOD_EGREEDY, METHOD_LINUCB, METHOD_THOMPSON,
-                                                 METHOD_SQUARECB};
+                                                 METHOD_SQUARECB, METHOD_UPLIFT};
     for (size_t m = 0; m < ARRAY_LEN(methods); m++) {
         struct kit *k = shop(methods[m]);
         live(k, 0, 400);
@@ -102,6 +102,53 @@ Test(learned, what_processes_learned_is_added_up_at_their_start) {
     kit_free(fresh);
     buf_free(&key);
     buf_free(&value);
+}
+
+/* Those who bought much buy anyway, for 10, and a tenth off costs 3 of it; to others it brings 3.
+ * Of n users, how many of either kind get it. */
+static void live_with_sure_buyers(struct kit *k, int from, int n, int ret[2]) {
+    for (int i = from; i < from + n; i++) {
+        struct kit_user u;
+        char id[16];
+        int sure = i % 2;
+        snprintf(id, sizeof id, "u%d", i);
+        kit_user(&u, id);
+        for (int p = 0; sure && p < 12; p++)
+            kit_do(k, &u, EV_PURCHASE, "i1", MONDAY + i * DAY - (20 - p) * HOUR);
+        kit_do(k, &u, EV_FAVORITE, "i1", MONDAY + i * DAY);
+        cr_assert(k->out.n == 1 && k->out.d[0].propensity > 0);
+        ret[sure] += k->out.d[0].send && k->out.d[0].offer == 1;
+        kit_time(k, &u, MONDAY + i * DAY + HOUR);
+        struct outcome *o = &k->out.o[0];
+        o->reward = sure ? 10 : 0;
+        o->reward += o->nothing ? 0 : o->offer == 1 ? (sure ? -3 : 3) : -6;
+        policy_learn(k->set, o);
+        kit_forget(k);
+        kit_user_free(&u);
+    }
+}
+
+Test(learned, uplift_leaves_those_alone_who_buy_anyway_and_remembers_them) {
+    struct kit *k = shop(METHOD_UPLIFT), *again = shop(METHOD_UPLIFT);
+    int got[2] = {0};
+    live_with_sure_buyers(k, 0, 4000, got);
+    memset(got, 0, sizeof got);
+    live_with_sure_buyers(k, 4000, 400, got);
+    cr_assert(got[0] > 180 && got[1] < 20, "%d and %d of 200", got[0], got[1]);
+    struct buf record = {0};
+    uint64_t samples;
+    cr_assert_eq(learned_encode(policy_group_learned(k->set, 1), &record, &samples), 0);
+    for (size_t cut = 0; cut < record.n; cut += 97)
+        cr_assert_lt(
+            learned_restore(policy_group_learned(again->set, 1), 1, record.p, cut ? cut : 1), 0);
+    cr_assert_eq(learned_restore(policy_group_learned(again->set, 1), 1, record.p, record.n), 0);
+    memset(got, 0, sizeof got);
+    live_with_sure_buyers(again, 5000, 400, got);
+    cr_assert(got[0] > 180 && got[1] < 20, "restored: %d and %d of 200", got[0], got[1]);
+    cr_assert_eq(learned_restore(policy_group_learned(again->set, 1), 1, NULL, 0), 0);
+    buf_free(&record);
+    kit_free(k);
+    kit_free(again);
 }
 
 Test(learned, damaged_records_teach_nothing) {
