@@ -1,8 +1,9 @@
 #include "consumer/avro_schema.h"
 
-#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
+
+#include "consumer/json_load.h"
 
 static const char *const type_names[] = {"null",   "boolean", "int",    "long",  "float",
                                          "double", "bytes",   "string", "fixed", "enum",
@@ -314,12 +315,14 @@ int schema_parse(struct str text, char err[160], struct schema **ret) {
     struct parser p = {.arena = &arena, .err = err};
     struct schema_node *root = NULL;
     do {
-        json_t *j = json_loadb(text.n ? text.p : "", text.n,
-                               JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &jerr);
-        if (!j) {
+        json_t *j = NULL;
+        int rc = json_load(text.p, text.n, JSON_DECODE_ANY | JSON_DISABLE_EOF_CHECK, &jerr, &j);
+        if (rc == -ENOMEM)
+            fail(&p, rc, "out of memory");
+        else if (rc < 0)
             fail(&p, -EINVAL, "line %d: %.120s", jerr.line, jerr.text);
+        if (rc < 0)
             break;
-        }
         root = parse(&p, j, (struct str){"", 0}, 0);
         json_decref(j);
         text = behind(text, (size_t)jerr.position);

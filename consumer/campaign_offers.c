@@ -1,15 +1,20 @@
 /* What a campaign sends, where its coupon codes come from, and who chooses. */
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
 #include "consumer/campaign_keys.h"
+#include "consumer/json_load.h"
 #include "consumer/parse.h"
 
 enum { OFFER_DEPTH = 8, OFFER_VALUES = 1000, OFFER_ITEMS_MAX = 32, CODES_BYTES_MAX = 256 << 20 };
 
 /* Aliases may multiply and loop: `left` bounds the values, `depth` the levels. */
 static json_t *to_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left);
+
+static json_t *had(struct yaml_walk *w, json_t *v) {
+    w->no_memory |= !v;
+    return v;
+}
 
 static json_t *scalar_json(struct yaml_walk *w, const yaml_node_t *v) {
     const char *text = walk_text(v);
@@ -26,13 +31,14 @@ static json_t *scalar_json(struct yaml_walk *w, const yaml_node_t *v) {
         /* 007 and +1 are labels, not numbers */
         bool label = text[0] == '+' || (text[0] == '0' && text[1] >= '0' && text[1] <= '9');
         if (!label && parse_number(str_of(text), &x))
-            return x == floor(x) && fabs(x) < 9e15 ? json_integer((json_int_t)x) : json_real(x);
+            return had(w, x == floor(x) && fabs(x) < 9e15 ? json_integer((json_int_t)x)
+                                                          : json_real(x));
     }
-    return json_string(text);
+    return had(w, json_string(text)); /* libyaml lets nothing but UTF-8 through */
 }
 
 static json_t *map_json(struct yaml_walk *w, const yaml_node_t *v, int depth, size_t *left) {
-    json_t *map = json_object();
+    json_t *map = had(w, json_object());
     for (yaml_node_pair_t *p = v->data.mapping.pairs.start; map && p < v->data.mapping.pairs.top;
          p++) {
         const char *key = walk_text(walk_node(w, p->key));
@@ -62,7 +68,7 @@ static json_t *to_json(struct yaml_walk *w, const yaml_node_t *v, int depth, siz
     }
     if (v->type == YAML_MAPPING_NODE)
         return map_json(w, v, depth, left);
-    json_t *list = json_array();
+    json_t *list = had(w, json_array());
     for (yaml_node_item_t *i = v->data.sequence.items.start; list && i < v->data.sequence.items.top;
          i++) {
         json_t *value = to_json(w, walk_node(w, *i), depth + 1, left);
@@ -173,7 +179,7 @@ static void read_one(struct yaml_walk *w, const yaml_node_t *v, struct draft *d)
     r.to->discount = r.to->percent > 0 || r.to->amount > 0;
     size_t left = OFFER_VALUES;
     json_t *offer = to_json(w, v, 0, &left);
-    char *json = offer ? json_dumps(offer, JSON_COMPACT) : NULL;
+    char *json = offer ? json_text(offer, JSON_COMPACT) : NULL;
     if (!json)
         w->no_memory |= w->n_faults == 0;
     r.to->json = str_of(json);

@@ -83,5 +83,5 @@ int render_json(struct decoder *d, const void *p, size_t n, struct buf *out);
 int render_avro_json(struct decoder *d, int32_t schema_id, const void *p, size_t n,
                      struct buf *out);
 /* A dead letter read back: original bytes, key and origin, borrowed from `p` or the
- * decoder's arena. 0 or -EBADMSG. */
+ * decoder's arena. 0, -EBADMSG, or -EAGAIN, -ENOMEM: not now. */
 int decode_dead_letter(struct decoder *d, const void *p, size_t n, struct dead_letter *ret);

@@ -1,10 +1,10 @@
 #include "consumer/json_record.h"
 
 #include <inttypes.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "consumer/json_load.h"
 #include "consumer/text.h"
 
 struct reading {
@@ -250,8 +250,8 @@ enum dead_reason json_record(const void *p, size_t n, const struct field_table *
                              struct arena *arena, void *record, struct dead *why) {
     struct reading r = {arena, record, why};
     json_error_t err;
-    json_t *j = json_loadb(p, n, JSON_ALLOW_NUL, &err);
-    if (!j && json_error_code(&err) == json_error_out_of_memory)
+    json_t *j = NULL;
+    if (json_load(p, n, JSON_ALLOW_NUL, &err, &j) == -ENOMEM)
         return no_memory(&r);
     /* The error's text may quote the message; only its place is told. */
     if (!j && json_error_code(&err) == json_error_invalid_utf8)

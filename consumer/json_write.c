@@ -1,9 +1,9 @@
 #include "consumer/json_write.h"
 
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 
+#include "consumer/json_load.h"
 #include "consumer/text.h"
 
 static void put(struct buf *out, const char *z) {
@@ -134,9 +134,12 @@ void json_write_control(struct buf *out, const struct control_info *c) {
 
 /* On one line, and proven to be an object before it is set in unquoted. */
 void json_object_text(struct buf *out, const char *name, struct str text) {
-    json_t *j = text.n ? json_loadb(text.p, text.n, 0, NULL) : NULL;
-    char *line = json_is_object(j) ? json_dumps(j, JSON_COMPACT) : NULL;
-    if (line) {
+    json_t *j = NULL;
+    int rc = text.n ? json_load(text.p, text.n, 0, NULL, &j) : -EBADMSG;
+    char *line = json_is_object(j) ? json_text(j, JSON_COMPACT) : NULL;
+    if (rc == -ENOMEM || (json_is_object(j) && !line)) {
+        out->failed = true;
+    } else if (line) {
         json_name(out, name);
         put(out, line);
     } else {

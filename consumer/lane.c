@@ -217,16 +217,15 @@ static int put_tombstones(struct lane *l, struct buf *key, changelog_put *put, v
         if (r < 0)
             return r;
     }
-    int r = l->forgotten.failed ? -ENOMEM : 0;
-    buf_reset(&l->forgotten);
-    return r;
+    return l->forgotten.failed ? -ENOMEM : 0;
 }
 
 int lane_changes(struct lane *l, changelog_put *put, void *ctx) {
     struct buf key = {0}, value = {0};
     int r = put_tombstones(l, &key, put, ctx);
     pthread_rwlock_rdlock(&l->world->model_lock);
-    for (size_t i = 0; i < l->n_dirty && r == 0; i++) {
+    size_t i = 0;
+    for (; i < l->n_dirty && r == 0; i++) {
         r = put_user(l, l->dirty[i], &key, &value, put, ctx);
         l->dirty[i]->dirty = false;
         /* Writers wait for us: let them in now and then. */
@@ -236,7 +235,13 @@ int lane_changes(struct lane *l, changelog_put *put, void *ctx) {
         }
     }
     pthread_rwlock_unlock(&l->world->model_lock);
-    l->n_dirty = 0;
+    if (r < 0) { /* all of them are still to be put */
+        while (i--)
+            l->dirty[i]->dirty = true;
+    } else {
+        l->n_dirty = 0;
+        buf_reset(&l->forgotten);
+    }
     if (r == 0 && (l->changed || policy_shard_dirty(l->policy)))
         r = put_lane(l, &value, put, ctx);
     buf_free(&key);

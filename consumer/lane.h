@@ -45,8 +45,8 @@ void lane_maintain(struct lane *l);
 size_t lane_bytes(const struct lane *l);
 
 /* The changelog: calls put(ctx, key, key_n, value, value_n) for every record that
- * the next commit must hold (value NULL: tombstone) and forgets what was dirty.
- * Takes the model's read lock. 0 or the first error of put or of encoding. */
+ * the next commit must hold (value NULL: tombstone) and forgets what was dirty, unless it
+ * fails. Takes the model's read lock. 0 or the first error of put or of encoding. */
 typedef int changelog_put(void *ctx, const void *key, size_t key_n, const void *value,
                           size_t value_n);
 int lane_changes(struct lane *l, changelog_put *put, void *ctx);

@@ -1,11 +1,11 @@
 #include "consumer/registry.h"
 
 #include <curl/curl.h>
-#include <jansson.h>
 #include <pthread.h>
 #include <stdio.h>
 
 #include "consumer/avro_schema.h"
+#include "consumer/json_load.h"
 #include "consumer/log.h"
 
 enum {
@@ -210,7 +210,9 @@ static int ask(struct registry *r, const char *path, const char *body, char err[
         explain(r, status, err);
         return status == 404 ? -ENOENT : status == 409 || status == 422 ? -EINVAL : -EAGAIN;
     }
-    json_t *j = json_loadb((char *)r->reply.p, r->reply.n, 0, NULL);
+    json_t *j = NULL;
+    if (json_load(r->reply.p, r->reply.n, 0, NULL, &j) == -ENOMEM)
+        return -ENOMEM;
     if (!json_is_object(j)) {
         json_decref(j);
         return fault(err, "the reply is not a JSON object");

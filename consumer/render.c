@@ -1,9 +1,8 @@
 #include <math.h>
 #include <stdio.h>
 
-#include <jansson.h>
-
 #include "consumer/avro_wire.h"
+#include "consumer/json_load.h"
 #include "consumer/json_write.h"
 #include "consumer/schema_store.h"
 #include "consumer/text.h"
@@ -180,11 +179,13 @@ static int render_avro(struct decoder *d, int32_t id, bool local, const uint8_t 
 
 /* As it came, but on one line: in JSON a line break stands only between tokens. */
 static int render_text(const char *p, size_t n, struct buf *out) {
-    json_t *j = json_loadb(p, n, JSON_ALLOW_NUL, NULL);
-    bool good = json_is_object(j);
+    json_t *j = NULL;
+    int rc = json_load(p, n, JSON_ALLOW_NUL, NULL, &j);
+    if (rc == 0 && !json_is_object(j))
+        rc = -EBADMSG;
     json_decref(j);
-    if (!good)
-        return -EBADMSG;
+    if (rc < 0)
+        return rc;
     buf_put(out, p, n);
     if (out->failed)
         return -ENOMEM;

@@ -280,19 +280,22 @@ static bool find_section(const struct model *m, const struct read_user *r,
 }
 
 /* Row of each of the record's items, ROW_NONE where there is no room for one. The history
- * proves that the item lived when it was met. */
-static void intern_section(struct model *m, const struct read_user *r, const struct read_section *s,
+ * proves that the item lived when it was met. False: out of memory. */
+static bool intern_section(struct model *m, const struct read_user *r, const struct read_section *s,
                            uint32_t *row) {
     for (uint32_t i = 0; i < s->n; i++) {
         uint32_t *of = &row[s->e[i].place], time_s = s->e[i].time_s;
         if (*of == ROW_NONE)
             *of = model_item_intern(m, r->id[s->e[i].place], (int64_t)time_s * 1000);
+        if (*of == ROW_NONE && r->id[s->e[i].place].n && m->items.live < m->items.cap)
+            return false;
         if (*of == ROW_NONE)
             continue;
         struct item_hot *h = &m->items.hot[*of];
         h->born_s = MIN(h->born_s, time_s);
         item_seen(m, *of, time_s);
     }
+    return true;
 }
 
 static uint32_t *copy_words(uint32_t *to, const uint8_t *from, size_t n) {
@@ -372,15 +375,15 @@ static bool is_session_of(const struct model *m, const struct profile *p, uint32
            s.item[s.n - 1] == newest.item;
 }
 
-static void intern(struct model *m, const struct read_user *r, uint32_t *row) {
-    intern_section(m, r, &r->cart, row);
-    intern_section(m, r, &r->bought, row);
-    intern_section(m, r, &r->recent, row);
-    intern_section(m, r, &r->trail, row);
+static bool intern(struct model *m, const struct read_user *r, uint32_t *row) {
+    if (!intern_section(m, r, &r->cart, row) || !intern_section(m, r, &r->bought, row) ||
+        !intern_section(m, r, &r->recent, row) || !intern_section(m, r, &r->trail, row))
+        return false;
     /* making room for one may have cost another its row */
     for (uint32_t i = 0; i < r->n_items; i++)
         if (row[i] != ROW_NONE && !str_eq(m->items.cold[row[i]].id, r->id[i]))
             row[i] = ROW_NONE;
+    return true;
 }
 
 static bool find_all(const struct model *m, const struct read_user *r, uint32_t *row) {
@@ -439,9 +442,9 @@ static int restore(const struct model *m, struct model *to, struct user *u, cons
     memset(row, 0xff, sizeof row);
     if (m->exact)
         find_known(m, &r, row);
-    else if (to)
-        intern(to, &r, row);
-    else if (!find_all(m, &r, row))
+    else if (to && !intern(to, &r, row))
+        return -ENOMEM;
+    else if (!to && !find_all(m, &r, row))
         return -EAGAIN;
     if (r.has_more && build_more(&r, row, &r.prof) < 0)
         return -ENOMEM;
