@@ -232,7 +232,7 @@ static int open_tail(struct tail *t) {
     int r = decoder_new(t->cfg, &t->decoder);
     if (r < 0)
         return r;
-    r = kafka_partitions(t->consumer, t->topic, &t->n_partitions);
+    r = kafka_partitions(t->consumer, t->topic, NULL, &t->n_partitions);
     if (r == -ENOENT)
         fprintf(stderr, "there is no topic %s\n", t->topic);
     if (r < 0)

@@ -229,7 +229,7 @@ int shop_start(struct shop *s, uint64_t (*processed)(void *ctx), void *ctx) {
     s->processed_ctx = ctx;
     rd_kafka_topic_partition_list_t *t = rd_kafka_topic_partition_list_new(1);
     int32_t n = 0;
-    int r = kafka_partitions(s->consumer, s->c.cfg->topics_decisions, &n);
+    int r = kafka_partitions(s->consumer, s->c.cfg->topics_decisions, NULL, &n);
     for (int32_t p = 0; p < n; p++)
         rd_kafka_topic_partition_list_add(t, s->c.cfg->topics_decisions, p)->offset =
             RD_KAFKA_OFFSET_BEGINNING;

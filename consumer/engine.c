@@ -63,17 +63,17 @@ static int prepare_topics(struct engine *e) {
         {cfg->topics_decisions, n, false},   {cfg->topics_outcomes, n, false},
         {cfg->topics_dlq, n, false},
     };
-    int r = kafka_ensure_topics(cfg, rk, first, ARRAY_LEN(first));
+    int r = kafka_ensure_topics(cfg, rk, first, ARRAY_LEN(first), e->c.stop);
     if (r == 0)
-        r = kafka_partitions(rk, cfg->topics_clickstream, &e->partitions);
+        r = kafka_partitions(rk, cfg->topics_clickstream, e->c.stop, &e->partitions);
     if (r == 0) {
         char changelog[256], model[256];
         snprintf(changelog, sizeof changelog, "beckon-%s-changelog", cfg->app_name);
         snprintf(model, sizeof model, "beckon-%s-model", cfg->app_name);
         const struct topic_spec own[] = {{changelog, e->partitions, true}, {model, 1, true}};
-        r = kafka_ensure_topics(cfg, rk, own, ARRAY_LEN(own));
+        r = kafka_ensure_topics(cfg, rk, own, ARRAY_LEN(own), e->c.stop);
         if (r == 0)
-            r = kafka_partitions(rk, changelog, &have);
+            r = kafka_partitions(rk, changelog, e->c.stop, &have);
         if (r == 0 && have < e->partitions) {
             log_error("changelog-too-small",
                       "topic=%s partitions=%d clickstream=%d fix=\"give it as many partitions as "

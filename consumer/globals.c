@@ -147,7 +147,7 @@ static bool apply(struct globals *g, const rd_kafka_message_t *m) {
 
 static int add_topic(struct globals *g, rd_kafka_topic_partition_list_t *list, const char *topic) {
     int32_t n = 0;
-    int r = kafka_partitions(g->consumer, topic, &n);
+    int r = kafka_partitions(g->consumer, topic, g->stop, &n);
     for (int32_t p = 0; p < n; p++)
         rd_kafka_topic_partition_list_add(list, topic, p)->offset = RD_KAFKA_OFFSET_BEGINNING;
     return r;

@@ -6,7 +6,7 @@
 #include "consumer/clock.h"
 #include "consumer/log.h"
 
-enum { POLL_MS = 50, WAIT_MS = 30000, CONTROLLER_MS = 250, REASON_MAX = 512 };
+enum { POLL_MS = 50, SLICE_MS = 500, WAIT_MS = 30000, CONTROLLER_MS = 250, REASON_MAX = 512 };
 
 /* syslog's levels to ours; brokers that come and go are no error of ours. What librdkafka
  * finds odd about settings (a consumer's property on a producer) is no fault here: one
@@ -111,6 +111,27 @@ static int remaining(int64_t until_us) {
     return left < 0 ? 0 : left > INT32_MAX ? INT32_MAX : (int)left;
 }
 
+static bool stopped(const atomic_bool *stop) {
+    return stop && atomic_load(stop);
+}
+
+/* rd_kafka_metadata, of one topic or of all, in slices so that a stop is heard; longer ones once a
+ * broker is there that only needs longer. */
+static rd_kafka_resp_err_t metadata(rd_kafka_t *rk, rd_kafka_topic_t *topic, int64_t until_us,
+                                    const atomic_bool *stop, const rd_kafka_metadata_t **ret) {
+    for (int slice = SLICE_MS;;) {
+        int ms = MAX(MIN(slice, remaining(until_us)), 1);
+        rd_kafka_resp_err_t err = rd_kafka_metadata(rk, !topic, topic, ret, ms);
+        bool again = err == RD_KAFKA_RESP_ERR__TIMED_OUT || err == RD_KAFKA_RESP_ERR__TRANSPORT;
+        if (!again || stopped(stop) || !remaining(until_us))
+            return err;
+        if (err == RD_KAFKA_RESP_ERR__TIMED_OUT)
+            slice *= 2;
+        else
+            poll(NULL, 0, POLL_MS);
+    }
+}
+
 static int partitions_in(const rd_kafka_metadata_t *md, const char *topic) {
     for (int i = 0; i < md->topic_cnt; i++) {
         const rd_kafka_metadata_topic_t *t = &md->topics[i];
@@ -129,20 +150,21 @@ static int partitions_in(const rd_kafka_metadata_t *md, const char *topic) {
 }
 
 /* Partitions of the topic or a reason why not: -ENOENT, -EAGAIN (no leaders yet),
- * -ETIMEDOUT. A request for all topics creates none, unlike one by name. */
-static int look_up(rd_kafka_t *rk, const char *topic, int timeout_ms) {
+ * -ETIMEDOUT, -EINTR. A request for all topics creates none, unlike one by name. */
+static int look_up(rd_kafka_t *rk, const char *topic, int64_t until_us, const atomic_bool *stop) {
     const rd_kafka_metadata_t *md;
-    if (rd_kafka_metadata(rk, 1, NULL, &md, timeout_ms))
-        return -ETIMEDOUT;
+    if (metadata(rk, NULL, until_us, stop, &md))
+        return stopped(stop) ? -EINTR : -ETIMEDOUT;
     int n = partitions_in(md, topic);
     rd_kafka_metadata_destroy(md);
     return n;
 }
 
-int kafka_partitions(rd_kafka_t *rk, const char *topic, int32_t *ret_n) {
+int kafka_partitions(rd_kafka_t *rk, const char *topic, const atomic_bool *stop, int32_t *ret_n) {
     int64_t until_us = clock_mono_us() + (int64_t)WAIT_MS * 1000;
     int r;
-    while ((r = look_up(rk, topic, MAX(remaining(until_us), 1))) == -EAGAIN && remaining(until_us))
+    while ((r = look_up(rk, topic, until_us, stop)) == -EAGAIN && remaining(until_us) &&
+           !stopped(stop))
         poll(NULL, 0, POLL_MS);
     if (r > 0) {
         *ret_n = r;
@@ -150,18 +172,21 @@ int kafka_partitions(rd_kafka_t *rk, const char *topic, int32_t *ret_n) {
     }
     if (r == -ENOENT)
         return r;
+    if (stopped(stop))
+        return -EINTR;
     log_error("kafka-unreachable", "topic=%s reason=%s do=%s", log_q(topic),
               r == -EAGAIN ? "no-leader" : "no-answer", log_q("check kafka.bootstrap.servers"));
     return -EIO;
 }
 
-static int ask_by_name(rd_kafka_t *rk, const char *topic, int timeout_ms) {
+static int ask_by_name(rd_kafka_t *rk, const char *topic, int64_t until_us,
+                       const atomic_bool *stop) {
     rd_kafka_topic_t *rkt = rd_kafka_topic_new(rk, topic, NULL);
     const rd_kafka_metadata_t *md;
     if (!rkt)
         return -EINVAL;
     int n = -ETIMEDOUT;
-    if (!rd_kafka_metadata(rk, 0, rkt, &md, timeout_ms)) {
+    if (!metadata(rk, rkt, until_us, stop, &md)) {
         n = partitions_in(md, topic);
         rd_kafka_metadata_destroy(md);
     }
@@ -277,13 +302,15 @@ static int request_topics(const struct config *cfg, rd_kafka_t *rk,
 }
 
 static int wait_leaders(rd_kafka_t *rk, const struct topic_spec *const *t, size_t n,
-                        int64_t until_us) {
+                        int64_t until_us, const atomic_bool *stop) {
     for (size_t i = 0; i < n;) {
-        int r = look_up(rk, t[i]->name, MAX(remaining(until_us), 1));
+        int r = look_up(rk, t[i]->name, until_us, stop);
         if (r > 0) {
             i++;
             continue;
         }
+        if (stopped(stop))
+            return -EINTR;
         if (remaining(until_us) == 0) {
             log_error("topic-not-ready", "topic=%s reason=%s", log_q(t[i]->name),
                       r == -ENOENT ? "missing" : "no-leader");
@@ -295,14 +322,16 @@ static int wait_leaders(rd_kafka_t *rk, const struct topic_spec *const *t, size_
 }
 
 int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *topics,
-                        size_t n) {
+                        size_t n, const atomic_bool *stop) {
     int64_t until_us = clock_mono_us() + (int64_t)WAIT_MS * 1000;
     autofree(free) const struct topic_spec **all = calloc(n + 1, sizeof(*all));
     autofree(free) const struct topic_spec **missing = calloc(n + 1, sizeof(*missing));
     if (!all || !missing)
         return -ENOMEM;
     const rd_kafka_metadata_t *md;
-    rd_kafka_resp_err_t err = rd_kafka_metadata(rk, 1, NULL, &md, WAIT_MS);
+    rd_kafka_resp_err_t err = metadata(rk, NULL, until_us, stop, &md);
+    if (err && stopped(stop))
+        return -EINTR;
     if (err) {
         log_error("kafka-unreachable", "reason=%s do=%s", log_q(rd_kafka_err2str(err)),
                   log_q("check kafka.bootstrap.servers and that the broker runs"));
@@ -325,11 +354,11 @@ int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct t
     if (r < 0 && r != -ENOTSUP)
         return -EIO;
     for (size_t i = 0; r == -ENOTSUP && i < n_missing; i++)
-        if (ask_by_name(rk, missing[i]->name, MAX(remaining(until_us), 1)) == -ENOENT) {
+        if (ask_by_name(rk, missing[i]->name, until_us, stop) == -ENOENT) {
             log_error("topic-missing", "topic=%s reason=%s do=%s", log_q(missing[i]->name),
                       log_q("the broker creates no topics by request"),
                       log_q("create it yourself"));
             return -EIO;
         }
-    return wait_leaders(rk, all, n_all, until_us);
+    return wait_leaders(rk, all, n_all, until_us, stop);
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <librdkafka/rdkafka.h>
+#include <stdatomic.h>
 
 #include "consumer/options.h"
 
@@ -41,9 +42,10 @@ static inline void kafka_list_free(rd_kafka_topic_partition_list_t *l) {
 }
 DEFINE_CLEANUP(rd_kafka_topic_partition_list_t, kafka_list_free)
 
-/* How many partitions a topic has; waits up to 30 s for brokers and leaders. Never makes
- * the topic. 0, -ENOENT (no such topic), -EIO (nobody answers; logged). */
-int kafka_partitions(rd_kafka_t *rk, const char *topic, int32_t *ret_n);
+/* How many partitions a topic has; waits up to 30 s for brokers and leaders, or until *stop (may be
+ * NULL) is set. Never makes the topic. 0, -ENOENT (no such topic), -EIO (nobody answers; logged),
+ * -EINTR (stopped). */
+int kafka_partitions(rd_kafka_t *rk, const char *topic, const atomic_bool *stop, int32_t *ret_n);
 
 struct topic_spec {
     const char *name;   /* NULL or empty: passed over */
@@ -53,6 +55,7 @@ struct topic_spec {
 /* Creates the topics that are missing (topics.replication copies), leaves the others as
  * they are, and waits until all have leaders. A broker without the request (the mock
  * cluster) is asked for them by name, which makes it create them if it does so at all; if not,
- * that is an error that names them. 0 or -EIO (logged, with what to do). */
+ * that is an error that names them. 0, -EIO (logged, with what to do), or -EINTR: *stop (may be
+ * NULL) was set meanwhile. */
 int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *specs,
-                        size_t n);
+                        size_t n, const atomic_bool *stop);

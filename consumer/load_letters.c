@@ -424,7 +424,7 @@ static int prepare(struct letters *l) {
         r = open_clients(l);
     if (r < 0)
         return r;
-    r = kafka_partitions(l->consumer, l->topic, &l->n_partitions);
+    r = kafka_partitions(l->consumer, l->topic, NULL, &l->n_partitions);
     if (r == -ENOENT) {
         fprintf(stderr, "there is no topic %s, so there are no dead letters\n", l->topic);
         return r;

@@ -179,7 +179,8 @@ static void open_job(struct reader *d, int32_t partition) {
     if (d->held == 1) { /* nothing was read for a while */
         int32_t n;
         d->shown_us = clock_mono_us();
-        kafka_partitions(d->consumer, d->r->topic, &n); /* knowing leaders saves a second */
+        /* knowing leaders saves a second */
+        kafka_partitions(d->consumer, d->r->topic, d->r->stop, &n);
     }
     int e = open_backlog(d, j, partition);
     if (e == 0 && !d->follows && j->backlog.next >= j->end) {

@@ -62,7 +62,7 @@ int sender_new(const struct config *cfg, const char *topic, int32_t partitions, 
     if (r < 0)
         return r;
     struct topic_spec spec = {topic, partitions, compacted};
-    r = kafka_ensure_topics(cfg, s->rk, &spec, 1);
+    r = kafka_ensure_topics(cfg, s->rk, &spec, 1, NULL);
     if (r < 0)
         return r;
     s->topic = rd_kafka_topic_new(s->rk, topic, NULL);

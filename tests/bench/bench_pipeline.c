@@ -249,7 +249,7 @@ static double run_engine(struct bench *b, double *ret_cpu, struct metrics *m) {
 static void find_events(struct bench *b) {
     const char *props[] = {"group.id", "bench", NULL};
     rd_kafka_t *rk = kafka_client(b->cfg, RD_KAFKA_CONSUMER, props);
-    if (!rk || kafka_partitions(rk, b->cfg->topics_clickstream, &b->partitions) < 0 ||
+    if (!rk || kafka_partitions(rk, b->cfg->topics_clickstream, NULL, &b->partitions) < 0 ||
         b->partitions > PARTITIONS_MAX)
         die("no clickstream topic; see tests/bench/pipeline");
     for (int32_t p = 0; p < b->partitions; p++) {

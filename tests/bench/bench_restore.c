@@ -76,7 +76,7 @@ static size_t write_changelog(const struct config *cfg, struct lane *l, size_t u
     const char *const props[] = {"linger.ms", "20", "queue.buffering.max.kbytes", "262144", NULL};
     struct output o = {.producer = kafka_client(cfg, RD_KAFKA_PRODUCER, props), .topic = topic};
     const struct topic_spec spec = {topic, PARTITIONS, true};
-    if (!o.producer || kafka_ensure_topics(cfg, o.producer, &spec, 1) < 0)
+    if (!o.producer || kafka_ensure_topics(cfg, o.producer, &spec, 1, NULL) < 0)
         die("no topic");
     o.copies = users / shard_users(l->users) + 1;
     if (lane_changes(l, put, &o) < 0 || rd_kafka_flush(o.producer, 120000))

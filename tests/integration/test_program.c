@@ -1,5 +1,6 @@
 /* The program as one meets it on a command line: exit codes, help, faults. */
 #include <criterion/criterion.h>
+#include <signal.h>
 #include <unistd.h>
 
 #include "consumer/cli.h"
@@ -78,4 +79,20 @@ Test(program, faults_end_it_with_a_usage_error, .init = make, .fini = clear) {
     SAID("bad.yaml:2: lists.n: found many, allowed is a whole number from 1 to 200\n");
     SAID("command line: model.dim: found 9");
     SAID("2 faults in the configuration\n");
+}
+
+static bool refused(void *log) {
+    autofree(free) char *text = access(log, R_OK) == 0 ? read_file(log, NULL) : NULL;
+    return text && strstr(text, "127.0.0.1:1");
+}
+
+Test(program, told_to_stop_while_no_broker_answers_it_does, .init = make, .fini = clear) {
+    autofree(free) char *log = temp_dir_file(&dir, "run");
+    char *const argv[] = {(char *)beckon_path(), "run", "--kafka.bootstrap.servers=127.0.0.1:1",
+                          "--app.metrics_listen=", NULL};
+    pid_t pid = process_start(argv, log);
+    cr_assert(wait_until(refused, log, 20000), "it does not look for the broker");
+    int status = process_end(pid, SIGTERM, 10000);
+    autofree(free) char *text = read_file(log, NULL);
+    cr_assert_eq(status, EXIT_DONE, "%d: %s", status, text);
 }
