@@ -344,10 +344,11 @@ static void read_method(struct yaml_walk *w, const yaml_node_t *v, void *group) 
         }
     }
     if (text)
-        walk_fault(w, v, "no policy %s%s", text,
-                   *walk_suggest(near, text, names, METHOD_COUNT)
-                       ? near
-                       : "; there are rules, random, egreedy, linucb, thompson, squarecb, uplift and dqn");
+        walk_fault(
+            w, v, "no policy %s%s", text,
+            *walk_suggest(near, text, names, METHOD_COUNT)
+                ? near
+                : "; there are rules, random, egreedy, linucb, thompson, squarecb, uplift and dqn");
 }
 
 static void read_mode(struct yaml_walk *w, const yaml_node_t *v, void *group) {

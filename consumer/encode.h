@@ -20,8 +20,8 @@ struct trigger_record {
     struct str arms;    /* of experiments, "ID:ARM,…"; empty: none */
     bool exposed;       /* the user's first decision in one of them */
     bool sent;
-    /* What a learned policy would have chosen where the rules chose for it; campaign empty: nothing.
-     * Propensity 0: it chose itself. */
+    /* What a learned policy would have chosen where the rules chose for it; campaign empty:
+     * nothing. Propensity 0: it chose itself. */
     struct str would_campaign, would_variant;
     double would_propensity;
     size_t n_items; /* the user's list at that moment, best first */

@@ -16,7 +16,7 @@ enum {
     JUDGED_MAX = 1 << 18, /* decisions that a verdict rests on */
     JUDGED_MIN = 2000,
     JUDGE_EVERY = 1000, /* decisions, or a sixteenth of those judged the last time */
-    ASK_OTHER = 8, /* in charge, the network puts one of so many before the bandit */
+    ASK_OTHER = 8,      /* in charge, the network puts one of so many before the bandit */
 };
 #define EPSILON 0.05f
 #define CONFIDENCE 1.645 /* standard errors: one side, 95 % */

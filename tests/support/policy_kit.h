@@ -148,7 +148,7 @@ static inline bool kit_event(struct kit *k, struct kit_user *u, struct event e) 
 /* A plain event; its id is made of user, time and type. `value` NAN: none. `decision` (may be
  * NULL): the message it answers. False: as kit_event. */
 static inline bool kit_try(struct kit *k, struct kit_user *u, uint8_t type, const char *item,
-                              double value, const uint64_t decision[2], int64_t at_ms) {
+                           double value, const uint64_t decision[2], int64_t at_ms) {
     char id[80], answered[33] = "";
     snprintf(id, sizeof id, "%s-%lld-%u-%s", u->id, (long long)at_ms, type, item ? item : "");
     if (decision)

@@ -146,8 +146,8 @@ Test(offer, an_open_window_keeps_offer_and_features_over_a_restart) {
     cr_assert_gt(policy_user_bytes(&u.u), FEATURES_BYTES);
     kit_time(k, &u, at + 9 * DAY);
     const struct outcome *o = &k->out.o[k->out.n_o - 1];
-    cr_assert(o->offer == 0 && o->x[FEATURES_SHARED + FO_PERCENT_VALUE] ==
-                                       o->x[FEATURES_SHARED + FO_VALUE]);
+    cr_assert(o->offer == 0 &&
+              o->x[FEATURES_SHARED + FO_PERCENT_VALUE] == o->x[FEATURES_SHARED + FO_VALUE]);
     buf_free(&a);
     buf_free(&b);
 }
