@@ -352,6 +352,11 @@ static void put_mark(struct globals *g, struct share_mark mark) {
     outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0, NULL);
 }
 
+/* Who comes to lead saves all that moved: older rows must not follow its own. */
+static bool may_save(const struct globals *g) {
+    return !g->cfg->model_share || atomic_load(g->leading) || atomic_load(g->stop);
+}
+
 /* The rows that moved, between marks. */
 static void save_rows(struct globals *g) {
     struct share_mark mark = hearing_mark(g->hearing);
@@ -363,6 +368,8 @@ static void save_rows(struct globals *g) {
         if (!more && !saved && g->outbox.n == 1)
             outbox_clear(&g->outbox); /* nothing moved */
         saved += produce_collected(g);
+        if (!may_save(g))
+            return;
     }
     if (!saved)
         return;

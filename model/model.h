@@ -146,8 +146,9 @@ int model_item_encode(const struct model *m, uint32_t row, struct buf *key, stru
 int model_item_restore(struct model *m, struct str key, const void *p, size_t n);
 void model_restored(struct model *m);
 /* Of another process's record the vectors alone (items', features', φ, P), which replace ours
- * while we go on learning; of other records nothing. 0, -EAGAIN where the item has no row here
- * (model_item_intern of what follows the key's first byte), or an error as above. [shared] */
+ * while we go on learning; of other records nothing. 0, -EAGAIN where the item has no row here but
+ * there is one to be had (model_item_intern of what follows the key's first byte), or an error as
+ * above. [shared] */
 int model_vectors_take(struct model *m, struct str key, const void *p, size_t n);
 
 /* ---- users ---------------------------------------------------------------- */

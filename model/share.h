@@ -20,7 +20,9 @@
  * A mark says which of them are in the rows that were saved before it: who begins with those rows
  * learns the others. An open one, with what the mark before it said, stands in front of the next
  * rows: from there on until they are marked themselves, rows of two states are mixed. Version,
- * open (1), run, told, offset; key: 'k'. */
+ * open (1), run, told, offset; key: 'k'. It is exact for what others told; of its saver's own
+ * events those learned and not yet committed when a row was collected are in that row, and are told
+ * later: who starts just then counts up to one commit's events twice. */
 #pragma once
 
 #include "model/context.h"

@@ -47,8 +47,8 @@ static int take_item(struct model *m, struct str id, uint8_t version, struct wir
     if (!read_whole(r) || id.n == 0)
         return -EBADMSG;
     uint32_t row = model_item_find(m, id);
-    if (row == ROW_NONE)
-        return -EAGAIN;
+    if (row == ROW_NONE) /* nothing of ours makes room for it */
+        return t->live < t->cap ? -EAGAIN : 0;
     struct item_hot *h = &t->hot[row];
     store_relaxed(&h->acc, acc);
     store_relaxed(&h->bias, bias);
