@@ -8,10 +8,11 @@ static struct str text_of(const redisReply *r) {
     return (struct str){r->str ? r->str : "", r->str ? r->len : 0};
 }
 
-/* The campaign's hash, to be freed; NULL after printing why. */
-static redisReply *read_hash(struct redis *r, const struct config *cfg, struct str id) {
+/* A campaign's or a policy's hash, to be freed; NULL after printing why. */
+static redisReply *read_hash(struct redis *r, const struct config *cfg, const char *what,
+                             struct str id) {
     struct buf key = {0};
-    cache_key(&key, cfg->redis_prefix, "campaign", id);
+    cache_key(&key, cfg->redis_prefix, what, id);
     const struct str args[] = {STR("HGETALL"), {(const char *)key.p, key.n}};
     redisReply *hash = key.failed ? NULL : look_ask(r, cfg, ARRAY_LEN(args), args);
     buf_free(&key);
@@ -49,6 +50,26 @@ static json_t *row_json(struct str id, const redisReply *hash) {
     return j;
 }
 
+/* Who is in charge of groups with a network, and why. */
+static bool print_networks(struct redis *r, const struct config *cfg,
+                           const struct policy_set *set) {
+    for (size_t g = 0; g < policy_groups(set); g++) {
+        struct str name = policy_group_name(set, g);
+        if (!policy_group_deep(set, g))
+            continue;
+        redisReply *hash = read_hash(r, cfg, "policy", name);
+        if (!hash || hash->type != REDIS_REPLY_ARRAY) {
+            freeReplyObject(hash);
+            return false;
+        }
+        printf("\ngroup %.*s\n", (int)name.n, name.p);
+        for (size_t i = 0; i + 1 < hash->elements; i += 2)
+            printf("  %-22s %s\n", text_of(hash->element[i]).p, text_of(hash->element[i + 1]).p);
+        freeReplyObject(hash);
+    }
+    return true;
+}
+
 int campaign_results(const struct config *cfg, const struct policy_set *set, bool json) {
     autofree(redis_free) struct redis *r = NULL;
     if (look_open(cfg, &r) < 0)
@@ -62,7 +83,7 @@ int campaign_results(const struct config *cfg, const struct policy_set *set, boo
         print_row(STR("campaign"), (int)wide, NULL);
     for (size_t i = 0; i < policy_campaigns(set) && good; i++) {
         struct str id = policy_campaign_id(set, i);
-        redisReply *hash = read_hash(r, cfg, id);
+        redisReply *hash = read_hash(r, cfg, "campaign", id);
         good = hash && hash->type == REDIS_REPLY_ARRAY;
         if (good && json)
             json_array_append_new(all, row_json(id, hash));
@@ -72,6 +93,8 @@ int campaign_results(const struct config *cfg, const struct policy_set *set, boo
     }
     if (good && json)
         return look_print_json(all);
+    if (good)
+        good = print_networks(r, cfg, set);
     json_decref(all);
     return good ? EXIT_DONE : EXIT_FAILED;
 }

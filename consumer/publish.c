@@ -11,6 +11,7 @@
 #include "consumer/log.h"
 #include "consumer/processes.h"
 #include "consumer/ranker_view.h"
+#include "policy/deep.h"
 
 enum { STATS_MS = 1000, CONTROL_MS = 500, OWN_TTL_MS = 10000, TICK_MS = 50, LEARNER_INDEX = 1000 };
 
@@ -200,6 +201,34 @@ static void publish_campaigns(struct publisher *p, struct tally *all) {
     }
 }
 
+/* Networks of groups, of which each process trains its own: that of the one that wrote last. */
+static void publish_networks(struct publisher *p) {
+    const struct policy_set *set = engine_world(p->engine)->policies;
+    struct tally *t = &p->own;
+    for (size_t g = 0; g < policy_groups(set); g++) {
+        struct deep_state s;
+        if (!policy_group_deep(set, g))
+            continue;
+        deep_look(policy_group_deep(set, g), &s);
+        tally_clear(t);
+        tally_put(t, "process", "%s", p->cfg->app_instance);
+        tally_put(t, "in_charge", s.leads ? "network" : "bandit");
+        tally_put(t, "why", "%s", deep_why(&s));
+        tally_put(t, "judged", "%llu", (unsigned long long)s.judged);
+        if (!isnan(s.advantage)) {
+            tally_put(t, "other_earns_more", "%.4f", s.advantage);
+            tally_put(t, "other_earns_more_low", "%.4f", s.advantage - 1.645 * s.se);
+            tally_put(t, "other_earns_more_high", "%.4f", s.advantage + 1.645 * s.se);
+        }
+        tally_put(t, "unfamiliar_percent", "%.1f", 100 * s.unfamiliar);
+        tally_put(t, "steps", "%llu", (unsigned long long)s.steps);
+        if (!isnan(s.loss))
+            tally_put(t, "loss", "%.4f", s.loss);
+        tally_put(t, "epsilon_percent", "%.1f", 100 * s.epsilon);
+        tally_write(t, p->cache, "policy", policy_group_name(set, g), 0, "");
+    }
+}
+
 static void publish_experiments(struct publisher *p, struct tally *all) {
     const struct policy_set *set = engine_world(p->engine)->policies;
     for (size_t i = 0; i < policy_experiments(set); i++) {
@@ -228,6 +257,7 @@ static void publish_totals(struct publisher *p) {
     tally_put(all, "processes", "%zu", n);
     tally_write(all, p->cache, "stats", (struct str){0}, 0, campaign_prefix);
     publish_campaigns(p, all);
+    publish_networks(p);
     publish_experiments(p, all);
 }
 

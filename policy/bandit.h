@@ -109,9 +109,10 @@ bool bandit_learn(struct bandit *b, const float *shared, const float *own, doubl
 /* Decides by all that was learned from now on, weighed as of now_ms. Costs dim³/2
  * multiplications. 0 or -EDOM, see ridge_solve: then the posterior is as it was. */
 int bandit_refresh(struct bandit *b, int64_t now_ms);
-double bandit_samples(const struct bandit *b);  /* behind the posterior, as they weigh */
-double bandit_explores(const struct bandit *b); /* share of decisions spread evenly, now */
-double bandit_noise(const struct bandit *b);    /* standard deviation of rewards, as believed */
+double bandit_samples(const struct bandit *b);       /* behind the posterior, as they weigh */
+void bandit_explore(struct bandit *b, double share); /* from now on; see bandit_config */
+double bandit_explores(const struct bandit *b);      /* share of decisions spread evenly, now */
+double bandit_noise(const struct bandit *b); /* standard deviation of rewards, as believed */
 
 /* ---- state ------------------------------------------------------------------- */
 /* All sums; records of policy/ridge.h. Restoring replaces them; refresh afterwards. */

@@ -237,6 +237,10 @@ static void inverse_gaps(const struct bandit *b, struct bandit_room *room,
     p[best] = 1 - others;
 }
 
+void bandit_explore(struct bandit *b, double share) {
+    b->c.explore = share;
+}
+
 double bandit_explores(const struct bandit *b) {
     double first = b->c.explore_n;
     return b->c.kind == BANDIT_RANDOM ? 1

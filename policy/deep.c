@@ -16,6 +16,7 @@ enum {
     JUDGED_MAX = 1 << 18, /* decisions that a verdict rests on */
     JUDGED_MIN = 2000,
     JUDGE_EVERY = 1000, /* decisions, or a sixteenth of those judged the last time */
+    NEWEST = 1000,      /* passages that rates of the newest are about */
     ASK_OTHER = 8,      /* in charge, the network puts one of so many before the bandit */
 };
 #define EPSILON 0.05f
@@ -31,6 +32,7 @@ struct deep {
     struct verdict *verdict;
     struct verdict_result last; /* verdict */
     uint64_t passages, since_judged;
+    double unfamiliar, loss; /* as in struct deep_state */
     struct rng rng;
     pthread_mutex_t pass_lock;
     struct mlp_pass *pass[PASSES]; /* that nobody uses now */
@@ -55,8 +57,11 @@ int deep_new(struct learned *bandit, int64_t horizon_ms, uint64_t seed, struct d
     pthread_rwlock_init(&d->lock, NULL);
     pthread_mutex_init(&d->pass_lock, NULL);
     d->bandit = bandit;
+    learned_explore(bandit, (double)EPSILON); /* or nothing could be told of the network by it */
     d->horizon_ms = horizon_ms;
     d->last = (struct verdict_result){.advantage = NAN, .se = NAN};
+    d->unfamiliar = 1;
+    d->loss = NAN;
     rng_seed(&d->rng, seed);
     struct dqn_config c = network_of(seed);
     int r = dqn_new(&c, &d->dqn);
@@ -166,14 +171,21 @@ static void deep_decide(void *self, const struct policy_context *c, int64_t now_
 
 /* ---- who is in charge ---------------------------------------------------------- */
 
+static void note_unfamiliar(struct deep *d, bool unfamiliar) {
+    d->unfamiliar += (unfamiliar - d->unfamiliar) / NEWEST;
+}
+
 /* Probability by the other policy over that of the one in charge; NAN: not known. Where the network
  * leaves the choice to the bandit, both do the same. */
 static double weigh(struct deep *d, struct mlp_pass *pass, const struct passage *p) {
+    if (d->leads)
+        note_unfamiliar(d, p->by == BY_BANDIT);
     if (d->leads)
         return p->by == BY_NETWORK ? p->other / p->propensity : p->by == BY_BANDIT ? 1 : NAN;
     if (p->by != BY_BANDIT)
         return NAN;
     double other = dqn_probability(d->dqn, pass, p->state, &p->allowed, EPSILON, p->action);
+    note_unfamiliar(d, isnan(other));
     return isnan(other) ? 1 : other / p->propensity;
 }
 
@@ -213,8 +225,9 @@ static void learn(struct deep *d, const struct passage *p, double reward) {
     };
     if (!dqn_remember(d->dqn, &t, p->at_ms))
         return;
-    if (++d->passages % LEARN_EVERY == 0)
-        dqn_learn(d->dqn, &d->rng, NULL);
+    double loss;
+    if (++d->passages % LEARN_EVERY == 0 && dqn_learn(d->dqn, &d->rng, &loss) == 0)
+        d->loss = isnan(d->loss) ? loss : d->loss + (loss - d->loss) / NEWEST;
     if (d->passages % REFRESH_EVERY == 0)
         dqn_refresh(d->dqn, p->at_ms); /* or go by the old one */
 }
@@ -262,8 +275,19 @@ void deep_look(struct deep *d, struct deep_state *ret) {
                                .judged = d->last.n,
                                .advantage = d->last.advantage,
                                .se = d->last.se,
-                               .warnings = d->last.warnings};
+                               .warnings = d->last.warnings,
+                               .unfamiliar = d->unfamiliar,
+                               .loss = d->loss,
+                               .epsilon = (double)EPSILON};
     pthread_rwlock_unlock(&d->lock);
+}
+
+const char *deep_why(const struct deep_state *s) {
+    return isnan(s->advantage)                 ? "too early to judge"
+           : s->warnings                       ? "what was decided tells too little of the other"
+           : s->advantage > CONFIDENCE * s->se ? "the other would earn more: it takes over"
+           : s->advantage + CONFIDENCE * s->se < 0 ? "the other would earn less"
+                                                   : "the difference is not certain";
 }
 
 /* ---- records ------------------------------------------------------------------- */

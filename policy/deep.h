@@ -44,8 +44,13 @@ struct deep_state {
     double advantage,
         se;            /* of the policy that is not in charge, money a decision; NAN: too early */
     unsigned warnings; /* of enum ope_warning, with the verdict */
+    double unfamiliar; /* share of the newest decisions that the network leaves to the bandit */
+    double loss;       /* mean Huber loss of its newest steps; NAN: none yet */
+    double epsilon;    /* share of its choices that are even */
 };
 void deep_look(struct deep *d, struct deep_state *ret);
+/* Why the one is in charge that is, for people: "too early to judge", ... */
+const char *deep_why(const struct deep_state *s);
 
 /* The network, what it takes for familiar, and who is in charge; not the decisions to judge by.
  * *ret_passages: learned from so far. 0 or -ENOMEM, or -EDOM. */

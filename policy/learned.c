@@ -161,6 +161,10 @@ double learned_mean(struct learned *l, const float *shared, const float *own) {
     return mean;
 }
 
+void learned_explore(struct learned *l, double share) {
+    bandit_explore(l->bandit, share);
+}
+
 double learned_noise(struct learned *l, double *ret_samples) {
     pthread_rwlock_rdlock(&l->lock);
     double noise = bandit_noise(l->bandit);

@@ -22,6 +22,9 @@ double learned_mean(struct learned *l, const float *shared, const float *own);
 /* Standard deviation of rewards, and how many were told, by all processes. */
 double learned_noise(struct learned *l, double *ret_samples);
 
+/* Share of decisions spread evenly over offers and nothing, before anything is decided. */
+void learned_explore(struct learned *l, double share);
+
 /* ---- records ------------------------------------------------------------------- */
 /* The samples of this process, whole. Thread: any. 0 or -ENOMEM; *ret_samples: how many it took
  * since it was made. */

@@ -171,3 +171,57 @@ Test(deep, offers_keep_their_numbers_when_others_come_and_go) {
     cr_assert(kept > 0 && again == kept && first != kept);
     cr_assert(twin != kept && twin != first, "another one's place is taken");
 }
+
+/* A message brings a little at once, and weariness for a week that costs more: what is best today
+ * is not what is best. One decision a day of each user. */
+enum { WEARY_USERS = 300, WEARY_DAYS = 60 };
+
+static double brought(const struct outcome *o) {
+    double weary = 5.0 * (double)o->x[FS_SENT_WEEK]; /* messages of the week before */
+    return 2 + (o->nothing ? 0 : 0.3) - 0.3 * weary;
+}
+
+Test(deep, a_network_that_sees_further_than_the_bandit_is_promoted_and_then_acts) {
+    struct kit *k = shop(MODE_ONLINE);
+    struct kit_user *u = calloc(WEARY_USERS, sizeof *u);
+    struct deep_state s = {0};
+    size_t by_bandit[2] = {0}, by_network[2] = {0}; /* nothing and messages, by who was in charge */
+    char early[64] = "";
+    for (int i = 0; i < WEARY_USERS; i++) {
+        char id[16];
+        snprintf(id, sizeof id, "u%d", i);
+        kit_user(&u[i], id);
+    }
+    for (int day = 0; day < WEARY_DAYS; day++)
+        for (int i = 0; i < WEARY_USERS; i++) {
+            deep_look(policy_group_deep(k->set, 1), &s);
+            if (!early[0])
+                snprintf(early, sizeof early, "%s", deep_why(&s));
+            kit_do(k, &u[i], EV_FAVORITE, "i1", MONDAY + day * DAY);
+            (s.leads ? by_network : by_bandit)[k->out.d[0].send]++;
+            kit_time(k, &u[i], MONDAY + day * DAY + 2 * HOUR);
+            for (size_t o = 0; o < k->out.n_o; o++) {
+                k->out.o[o].reward = brought(&k->out.o[o]);
+                policy_learn(k->set, &k->out.o[o]);
+            }
+            for (size_t p = 0; p < k->out.n_p; p++) {
+                struct passage *passage = &k->out.p[p];
+                passage->reward = 2 + (passage->action ? 0.3 : 0) -
+                                  0.3 * 5 * (double)passage->state[FS_SENT_WEEK];
+                policy_follow(k->set, passage);
+            }
+            kit_forget(k);
+        }
+    deep_look(policy_group_deep(k->set, 1), &s);
+    cr_assert_str_eq(early, "too early to judge");
+    cr_assert(by_bandit[1] > by_bandit[0], "the bandit sent %zu and not %zu", by_bandit[1],
+              by_bandit[0]);
+    cr_assert(s.leads, "advantage %.3f +- %.3f of %llu, warnings %x, unfamiliar %.2f", s.advantage,
+              s.se, (unsigned long long)s.judged, s.warnings, s.unfamiliar);
+    cr_assert(by_network[0] > by_network[1], "the network sent %zu and not %zu", by_network[1],
+              by_network[0]);
+    for (int i = 0; i < WEARY_USERS; i++)
+        kit_user_free(&u[i]);
+    free(u);
+    kit_free(k);
+}
