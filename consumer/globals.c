@@ -158,8 +158,7 @@ static int find_end(struct globals *g, const rd_kafka_topic_partition_t *p, int6
                     int64_t *ret_high) {
     rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
     for (int tries = 0; tries < END_TRIES && !atomic_load(g->stop); tries++) {
-        err = rd_kafka_query_watermark_offsets(g->consumer, p->topic, p->partition, ret_low,
-                                               ret_high, API_TIMEOUT_MS);
+        err = kafka_ends(g->consumer, p->topic, p->partition, ret_low, ret_high, API_TIMEOUT_MS);
         if (!err)
             return 0;
         poll(NULL, 0, 200);

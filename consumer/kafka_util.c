@@ -194,6 +194,15 @@ static int ask_by_name(rd_kafka_t *rk, const char *topic, int64_t until_us,
     return n;
 }
 
+rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition,
+                               int64_t *ret_low, int64_t *ret_high, int timeout_ms) {
+    rd_kafka_resp_err_t err =
+        rd_kafka_query_watermark_offsets(rk, topic, partition, ret_low, ret_high, timeout_ms);
+    if (err && !kafka_forbids(err))
+        ask_by_name(rk, topic, clock_mono_us() + (int64_t)timeout_ms * 1000, NULL);
+    return err;
+}
+
 static rd_kafka_NewTopic_t *new_topic(const struct config *cfg, const struct topic_spec *t) {
     char reason[REASON_MAX];
     int partitions = t->partitions ? t->partitions : (int)cfg->topics_partitions;

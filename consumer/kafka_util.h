@@ -42,6 +42,10 @@ static inline void kafka_list_free(rd_kafka_topic_partition_list_t *l) {
 }
 DEFINE_CLEANUP(rd_kafka_topic_partition_list_t, kafka_list_free)
 
+/* Where a partition begins and ends now. After an error it looks for the leader anew, for the next
+ * try: librdkafka keeps to the one it once knew of a topic that it does not consume. */
+rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition,
+                               int64_t *ret_low, int64_t *ret_high, int timeout_ms);
 /* How many partitions a topic has; waits up to 30 s for brokers and leaders, or until *stop (may be
  * NULL) is set. Never makes the topic. 0, -ENOENT (no such topic), -EIO (nobody answers; logged),
  * -EINTR (stopped). */

@@ -13,6 +13,9 @@ enum {
     RESTORE_WAIT_MS = 5, /* a batch that is not full is used after so long */
     STANDBY_WAIT_MS = 100,
     SHOW_US = 2000000,
+    ENDS_TIMEOUT_MS = 10000,
+    ENDS_WAIT_MS = 200,
+    ENDS_SAY_US = 5000000,
 };
 
 /* Where a partition stands. The worker moves it but for WANTED → READY or FAILED. */
@@ -87,28 +90,26 @@ static bool stopping(const struct restorer *r) {
 }
 
 /* How far the changelog reaches, uncommitted records included: reading up to there waits for
- * transactions that are still being decided. */
+ * transactions that are still being decided. An outage is waited out. */
 static int changelog_ends(struct restorer *r, int32_t partition, int64_t *ret_low,
                           int64_t *ret_end) {
-    rd_kafka_resp_err_t err = RD_KAFKA_RESP_ERR_NO_ERROR;
-    for (int tries = 0; tries < 30; tries++) {
-        if (stopping(r))
-            return -EINTR;
-        err = rd_kafka_query_watermark_offsets(r->probe, r->topic, partition, ret_low, ret_end,
-                                               10000);
+    for (int64_t said_us = 0; !stopping(r);) {
+        rd_kafka_resp_err_t err =
+            kafka_ends(r->probe, r->topic, partition, ret_low, ret_end, ENDS_TIMEOUT_MS);
         if (!err)
             return 0;
         if (kafka_forbids(err)) {
             kafka_say_forbidden(r->topic, err);
             return -EACCES;
         }
-        log_warning("changelog-waits", "partition=%d error=%s", partition,
-                    log_q(rd_kafka_err2str(err)));
-        poll(NULL, 0, 200);
+        if (clock_mono_us() - said_us > ENDS_SAY_US) {
+            said_us = clock_mono_us();
+            log_warning("changelog-waits", "partition=%d error=%s", partition,
+                        log_q(rd_kafka_err2str(err)));
+        }
+        poll(NULL, 0, ENDS_WAIT_MS);
     }
-    log_error("changelog-unreachable", "topic=%s partition=%d error=%s", r->topic, partition,
-              log_q(rd_kafka_err2str(err)));
-    return -EIO;
+    return -EINTR;
 }
 
 static void know_origin(struct restorer *r) {

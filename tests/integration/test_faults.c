@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <stdio.h>
 
+#include "consumer/kafka_util.h"
 #include "tests/support/feed.h"
 
 /* API keys of the Kafka protocol. */
@@ -281,6 +282,27 @@ Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeo
     autofree(free) char *log = service_log(&s, "a");
     cr_assert_not_null(strstr(log, "error fenced fix="), "%s", log);
     service_close(&s);
+}
+
+/* A client that does not consume a topic would ask the former leader for ever. */
+Test(faults, the_ends_of_a_partition_are_found_where_its_leader_went) {
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(2);
+    char topic[TOPIC_NAME], err[256];
+    kafka_topic(k, "moving", 1, false, topic);
+    kafka_put(k, topic, 0, STR("k"), STR("v"));
+    kafka_flush(k);
+    rd_kafka_conf_t *conf = rd_kafka_conf_new();
+    rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(k), err, sizeof err);
+    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, err, sizeof err);
+    for (int32_t leader = 1; leader <= 2; leader++) {
+        int64_t low = -1, high = -1;
+        cr_assert_eq(rd_kafka_mock_partition_set_leader(kafka_mock(k), topic, 0, leader), 0);
+        if (kafka_ends(rk, topic, 0, &low, &high, 10000))
+            cr_assert_eq(kafka_ends(rk, topic, 0, &low, &high, 10000), 0, "leader %d", leader);
+        cr_assert_eq(low, 0);
+        cr_assert_eq(high, 1);
+    }
+    rd_kafka_destroy(rk);
 }
 
 /* A coordinator that takes its time is no reason to end. */
