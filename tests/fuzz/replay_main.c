@@ -92,7 +92,8 @@ static size_t mutate(struct rng *r, uint8_t *p, size_t n, const struct buf *othe
     }
     case 4: /* put in */
     {
-        size_t more = MIN((size_t)1 + rng_below(r, 16), MAX_BYTES - n);
+        size_t more = 1 + rng_below(r, 16); /* drawn once: MIN would draw again */
+        more = MIN(more, MAX_BYTES - n);
         memmove(p + at + more, p + at, n - at);
         for (size_t i = 0; i < more; i++)
             p[at + i] = (uint8_t)rng_u64(r);
