@@ -96,3 +96,11 @@ Test(program, told_to_stop_while_no_broker_answers_it_does, .init = make, .fini 
     autofree(free) char *text = read_file(log, NULL);
     cr_assert_eq(status, EXIT_DONE, "%d: %s", status, text);
 }
+
+#ifndef HAVE_HIREDIS_SSL
+Test(program, tls_to_redis_without_a_hiredis_that_has_it_is_a_clear_error, .init = make,
+     .fini = clear) {
+    cr_assert_eq(RUN("top", "ute", "--redis.tls=true"), EXIT_USAGE);
+    SAID("was built with a hiredis that has no TLS");
+}
+#endif
