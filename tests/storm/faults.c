@@ -158,7 +158,7 @@ const struct fault storm_faults[] = {
      NULL,
      {0}},
     {"broker-restart",
-     "a broker is stopped and started, each in turn",
+     "one of three brokers is stopped, and started again",
      BROKERS,
      2,
      strike_broker_restart,
