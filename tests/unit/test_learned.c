@@ -165,3 +165,32 @@ Test(learned, rules_and_networks_are_no_bandits) {
     cr_assert_eq(learned_new(METHOD_DQN, 1, &l), -ENOTSUP);
     cr_assert_eq(learned_new(METHOD_RULES, 1, &l), -ENOTSUP);
 }
+
+/* Whatever the moment: the posterior is older than the samples, and so it has to stay. */
+Test(learned, what_was_kept_goes_on_bit_by_bit) {
+    static const enum policy_method methods[] = {METHOD_EGREEDY, METHOD_LINUCB, METHOD_THOMPSON,
+                                                 METHOD_SQUARECB};
+    for (size_t m = 0; m < ARRAY_LEN(methods); m++)
+        for (int stop = 30; stop < 150; stop += 37) {
+            struct kit *a = shop(methods[m]), *b = shop(methods[m]);
+            struct buf kept = {0}, x = {0}, y = {0};
+            struct learned *l = policy_group_learned(b->set, 1);
+            live(a, 0, stop);
+            cr_assert_eq(learned_keep(policy_group_learned(a->set, 1), &kept), 0);
+            cr_assert_eq(learned_resume(l, kept.p, kept.n), 0);
+            cr_assert_eq(learned_told(l), (uint64_t)stop);
+            cr_assert_eq(live(a, stop, 80), live(b, stop, 80), "%s after %d",
+                         policy_method_name(methods[m]), stop);
+            cr_assert_eq(learned_keep(policy_group_learned(a->set, 1), &x), 0);
+            cr_assert_eq(learned_keep(l, &y), 0);
+            cr_assert(x.n == y.n && memcmp(x.p, y.p, x.n) == 0, "%s after %d",
+                      policy_method_name(methods[m]), stop);
+            for (size_t cut = 0; cut < kept.n; cut += 101)
+                cr_assert_eq(learned_resume(l, kept.p, cut), -EBADMSG);
+            buf_free(&kept);
+            buf_free(&x);
+            buf_free(&y);
+            kit_free(a);
+            kit_free(b);
+        }
+}
