@@ -1,3 +1,4 @@
+#include <jansson.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -65,4 +66,16 @@ int __wrap_asprintf(char **ret, const char *fmt, ...) {
     int n = __real_vasprintf(ret, fmt, ap);
     va_end(ap);
     return n;
+}
+
+/* Left alone as well: where its buffer cannot grow, jansson 2.14 reads and writes beyond it (its
+ * lex_save takes no notice). json_load.h turns what it does notice into -ENOMEM. */
+json_t *__wrap_json_loadb(const char *p, size_t n, size_t flags, json_error_t *err);
+json_t *__real_json_loadb(const char *p, size_t n, size_t flags, json_error_t *err);
+json_t *__wrap_json_loadb(const char *p, size_t n, size_t flags, json_error_t *err) {
+    bool was = on;
+    on = false;
+    json_t *j = __real_json_loadb(p, n, flags, err);
+    on = was;
+    return j;
 }

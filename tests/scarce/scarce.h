@@ -1,5 +1,6 @@
 /* Allocations that fail when asked to. The linker sends every malloc, calloc, strdup … of Beckon's
- * own objects here (-Wl,--wrap); what libraries allocate is left alone. One thread. */
+ * own objects here (-Wl,--wrap); what libraries allocate is left alone, but for what jansson needs
+ * to make and write values. One thread. */
 #pragma once
 
 #include "model/base.h"
