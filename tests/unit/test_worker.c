@@ -63,19 +63,23 @@ static int on_decision(void *ctx, const struct decision *d, const struct trigger
     return 0;
 }
 
-static struct engine *engine_open(struct seen *out) {
+static struct engine *engine_open_seeded(struct seen *out, uint64_t hash_seed) {
     struct engine *e = calloc(1, sizeof *e);
     char *set[] = {"policy.consent_default=granted", "model.dim=16", "stream.max_behind=2h"};
     struct policy_set *policies = NULL;
     cr_assert_eq(config_load(NULL, set, ARRAY_LEN(set), &e->cfg), 0);
     cr_assert_eq(campaign_text_load(e->cfg, "test", campaigns, sizeof campaigns - 1, &policies), 0);
-    cr_assert_eq(world_new(e->cfg, policies, 0, &e->world), 0);
+    cr_assert_eq(world_new(e->cfg, policies, hash_seed, &e->world), 0);
     cr_assert_eq(lane_new(e->world, 0, &e->lane), 0);
     e->out = out;
     e->sink = (struct sink){.ctx = e, .dead = on_dead, .decision = on_decision};
     cr_assert_eq(worker_new(e->world, 0, &e->sink, &e->metrics, &e->worker), 0);
     policy_set_budget_share(e->world->policies, 1, 1);
     return e;
+}
+
+static struct engine *engine_open(struct seen *out) {
+    return engine_open_seeded(out, 0);
 }
 
 static void engine_close(struct engine *e) {
@@ -165,6 +169,33 @@ Test(worker, batches_do_not_change_what_is_decided) {
         buf_free(&many.decisions);
     }
     buf_free(&one.decisions);
+    script_free(&s);
+}
+
+/* Tables of ids from outside are seeded at random, so that nobody can choose ids that collide. */
+Test(worker, the_seed_of_hash_tables_changes_nothing) {
+    struct script s = script_make(6000);
+    struct seen a = {0}, b = {0};
+    struct engine *one = engine_open(&a), *other = engine_open_seeded(&b, 0x5eed);
+    struct input in[2] = {{.lane = one->lane}, {.lane = other->lane}};
+    static struct list list[2];
+    play(one, &s, 0, s.n, 512);
+    play(other, &s, 0, s.n, 512);
+    same(&a, &b, "seeds");
+    for (size_t i = 0; i < 500; i++) {
+        in[0].ev = in[1].ev = s.e[i];
+        worker_preview(one->worker, (struct input *[]){&in[0]}, 1, &list[0]);
+        worker_preview(other->worker, (struct input *[]){&in[1]}, 1, &list[1]);
+        cr_assert_eq(list[0].n, list[1].n);
+        for (uint32_t k = 0; k < list[0].n; k++)
+            cr_assert(list[0].e[k].item == list[1].e[k].item &&
+                          list[0].e[k].score == list[1].e[k].score,
+                      "event %zu, place %u", i, k);
+    }
+    engine_close(one);
+    engine_close(other);
+    buf_free(&a.decisions);
+    buf_free(&b.decisions);
     script_free(&s);
 }
 
