@@ -11,6 +11,8 @@ enum {
     FETCH = 1,
     OFFSET_FETCH = 9,
     FIND_COORDINATOR = 10,
+    JOIN_GROUP = 11,
+    SYNC_GROUP = 14,
     HEARTBEAT = 12,
     INIT_PRODUCER_ID = 22,
     ADD_PARTITIONS = 24,
@@ -153,6 +155,9 @@ Test(faults, refusals_of_any_request_are_waited_out, .timeout = 150) {
         rd_kafka_resp_err_t err;
         bool at_start;
     } fault[] = {
+        {FIND_COORDINATOR, RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE, true},
+        {JOIN_GROUP, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, true},
+        {SYNC_GROUP, RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS, true},
         {INIT_PRODUCER_ID, RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS, true},
         {OFFSET_FETCH, RD_KAFKA_RESP_ERR_UNSTABLE_OFFSET_COMMIT, true},
         {FETCH, RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION, false},
@@ -170,6 +175,8 @@ Test(faults, refusals_of_any_request_are_waited_out, .timeout = 150) {
     service_open(&s, k, 2, feed_campaigns);
     service_option(&s, "stream.guarantee=exactly-once");
     service_option(&s, "kafka.heartbeat.interval.ms=200");
+    /* The mock cluster waits so long for a member that was refused its part. */
+    service_option(&s, "kafka.session.timeout.ms=6000");
     service_option(&s, "kafka.coordinator.query.interval.ms=500");
     service_option(&s, "kafka.fetch.error.backoff.ms=50");
     feed_start(&f, &s);
