@@ -330,6 +330,19 @@ static int wait_leaders(rd_kafka_t *rk, const struct topic_spec *const *t, size_
     return 0;
 }
 
+/* Until 2.6.1 librdkafka sent its nonce twice, which brokers refuse since 3.8.1 as they should
+ * (RFC 5802): all that they say is that the credentials are invalid. */
+static void warn_of_scram(const struct config *cfg) {
+    enum { GOOD = 0x020601ff };
+    for (size_t i = 0; i < cfg->n_kafka; i++)
+        if ((strcmp(cfg->kafka[i].key, "sasl.mechanisms") == 0 ||
+             strcmp(cfg->kafka[i].key, "sasl.mechanism") == 0) &&
+            strncmp(cfg->kafka[i].value, "SCRAM", 5) == 0 && rd_kafka_version() < GOOD)
+            log_warning("scram-too-old", "librdkafka=%s reason=%s do=%s", rd_kafka_version_str(),
+                        log_q("brokers since 3.8.1 refuse its SCRAM, whatever the password"),
+                        log_q("librdkafka 2.6.1 or newer, PLAIN over TLS, or certificates"));
+}
+
 int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct topic_spec *topics,
                         size_t n, const atomic_bool *stop) {
     int64_t until_us = clock_mono_us() + (int64_t)WAIT_MS * 1000;
@@ -338,6 +351,7 @@ int kafka_ensure_topics(const struct config *cfg, rd_kafka_t *rk, const struct t
     if (!all || !missing)
         return -ENOMEM;
     const rd_kafka_metadata_t *md;
+    warn_of_scram(cfg);
     rd_kafka_resp_err_t err = metadata(rk, NULL, until_us, stop, &md);
     if (err && stopped(stop))
         return -EINTR;

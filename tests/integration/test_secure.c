@@ -168,8 +168,8 @@ static bool open_secure(struct service *s, struct kafka **ret) {
     return true;
 }
 
-static void use_password(struct service *s) {
-    service_option(s, "kafka.sasl.mechanisms=PLAIN");
+static void use_password(struct service *s, const char *mechanism) {
+    service_option(s, "kafka.sasl.mechanisms=%s", mechanism);
     service_option(s, "kafka.sasl.username=beckon");
     service_option(s, "kafka.sasl.password=${file:%s/password}", secure_dir);
 }
@@ -242,7 +242,7 @@ Test(secure, the_documented_rights_are_enough_and_each_is_needed, .timeout = 240
     autofree(kafka_free) struct kafka *k = NULL;
     if (!open_secure(&s, &k))
         cr_skip_test("no broker with authorization (deploy/kafka start --secure)");
-    use_password(&s);
+    use_password(&s, "PLAIN");
     int admin = admin_connect();
     struct right r[RIGHTS_MAX];
     size_t n = rights_of(&s, "User:beckon", r);
@@ -265,7 +265,15 @@ static void grant_all(struct service *s, const char *principal) {
     close(admin);
 }
 
-Test(secure, tokens_and_certificates_tell_who_one_is, .timeout = 120) {
+/* What it cannot do it says before anything is refused. */
+static void expect_scram_too_old(struct service *s) {
+    pid_t pid = service_run(s, "salted", NULL);
+    service_await(s, "salted", "scram-too-old", 1);
+    service_await(s, "salted", "Authentication failed", 1);
+    process_end(pid, SIGTERM, 20000);
+}
+
+Test(secure, salted_passwords_tokens_and_certificates_tell_who_one_is, .timeout = 120) {
     struct service s;
     autofree(kafka_free) struct kafka *k = NULL;
     if (!open_secure(&s, &k))
@@ -273,6 +281,14 @@ Test(secure, tokens_and_certificates_tell_who_one_is, .timeout = 120) {
     grant_all(&s, "User:beckon");
     grant_all(&s, "User:CN=beckon");
     size_t common = s.n_options;
+    use_password(&s, "SCRAM-SHA-512");
+    if (rd_kafka_version() >= 0x020601ff)
+        run_once(&s, "salted");
+    else
+        expect_scram_too_old(&s);
+    while (s.n_options > common)
+        free(s.option[--s.n_options]);
+
     setenv("BECKON_TEST_TOKEN", "principal=beckon", 1);
     service_option(&s, "kafka.sasl.mechanisms=OAUTHBEARER");
     service_option(&s, "kafka.enable.sasl.oauthbearer.unsecure.jwt=true");
@@ -300,7 +316,7 @@ Test(secure, no_secret_shows_in_log_output_or_arguments, .timeout = 120) {
     if (!open_secure(&s, &k))
         cr_skip_test("no broker with authorization (deploy/kafka start --secure)");
     grant_all(&s, "User:beckon");
-    use_password(&s);
+    use_password(&s, "PLAIN");
     service_option(&s, "app.log_level=debug");
     autofree(free) char *secret = secure_file("password");
     autofree(free) char *config = config_output(&s, "--principal=none", NULL);
