@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "model/block.h"
+#include "policy/stats.h"
 #include "policy/steps.h"
 #include "policy/verdict.h"
 
@@ -19,8 +20,10 @@ enum {
     NEWEST = 1000,      /* passages that rates of the newest are about */
     ASK_OTHER = 8,      /* in charge, the network puts one of so many before the bandit */
 };
-#define EPSILON 0.05f
-#define CONFIDENCE 1.645 /* standard errors: one side, 95 % */
+#define EPSILON 0.02f
+/* Of a verdict that is valid however often one is asked for: one side, at most 5 % of bandits are
+ * ever replaced by what is no better. */
+#define LEVEL 0.9
 
 struct deep {
     struct learned *bandit;
@@ -189,9 +192,14 @@ static double weigh(struct deep *d, struct mlp_pass *pass, const struct passage 
     return isnan(other) ? 1 : other / p->propensity;
 }
 
+/* How far from 0 an advantage must be, in standard errors. */
+static double certain(double judged) {
+    return z_always(LEVEL, judged, JUDGED_MAX / 8);
+}
+
 static void judge(struct deep *d) {
     if (verdict_judge(d->verdict, &d->last) < 0 || d->last.warnings ||
-        !(d->last.advantage > CONFIDENCE * d->last.se))
+        !(d->last.advantage > certain((double)d->last.n) * d->last.se))
         return;
     d->leads = !d->leads;
     verdict_clear(d->verdict); /* what others decided tells nothing of what this one earns */
@@ -283,11 +291,12 @@ void deep_look(struct deep *d, struct deep_state *ret) {
 }
 
 const char *deep_why(const struct deep_state *s) {
-    return isnan(s->advantage)                 ? "too early to judge"
-           : s->warnings                       ? "what was decided tells too little of the other"
-           : s->advantage > CONFIDENCE * s->se ? "the other would earn more: it takes over"
-           : s->advantage + CONFIDENCE * s->se < 0 ? "the other would earn less"
-                                                   : "the difference is not certain";
+    double bound = certain((double)s->judged) * s->se;
+    return isnan(s->advantage)     ? "too early to judge"
+           : s->warnings           ? "what was decided tells too little of the other"
+           : s->advantage > bound  ? "the other would earn more: it takes over"
+           : s->advantage < -bound ? "the other would earn less"
+                                   : "the difference is not certain";
 }
 
 /* ---- records ------------------------------------------------------------------- */
