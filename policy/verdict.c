@@ -2,11 +2,7 @@
 
 #include <math.h>
 
-enum {
-    WAYS = 4,
-    CHAIN_MAX = 16,      /* decisions that a gain is passed back over */
-    EFFECTIVE_MIN = 100, /* an effective sample that tells something */
-};
+enum { WAYS = 4, CHAIN_MAX = 16 /* decisions that a gain is passed back over */ };
 
 struct verdict {
     struct verdict_config c;
@@ -152,9 +148,5 @@ int verdict_judge(struct verdict *v, struct verdict_result *ret) {
     ret->advantage = difference.by[OPE_IPS].value;
     ret->se = difference.by[OPE_IPS].se;
     ret->warnings = weights.warnings;
-    /* A policy that acts otherwise at most decisions has few that tell of it; if they are enough by
-     * themselves it does not matter of how many. */
-    if (weights.effective >= EFFECTIVE_MIN)
-        ret->warnings &= ~(unsigned)OPE_FEW_EFFECTIVE;
     return 0;
 }

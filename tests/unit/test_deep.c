@@ -4,6 +4,7 @@
 #include <criterion/criterion.h>
 
 #include "consumer/policy_records.h"
+#include "policy/learned.h"
 #include "tests/support/policy_kit.h"
 
 TestSuite(deep);
@@ -187,6 +188,7 @@ Test(deep, a_network_that_sees_further_than_the_bandit_is_promoted_and_then_acts
     struct deep_state s = {0};
     size_t by_bandit[2] = {0}, by_network[2] = {0}; /* nothing and messages, by who was in charge */
     char early[64] = "";
+    learned_explore(policy_group_learned(k->set, 1), 0.05); /* a certain verdict in few days */
     for (int i = 0; i < WEARY_USERS; i++) {
         char id[16];
         snprintf(id, sizeof id, "u%d", i);
