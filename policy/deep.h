@@ -11,10 +11,10 @@
  * Who is in charge is a matter of evidence. Each decision is judged once it is known what followed:
  * by the rewards that really came, of it and of the user's next ones, discounted, and by the
  * probability with which the other policy would have done the same (policy/ope.h, importance
- * weighting). When the newest decisions say with 95 % confidence that the other one would earn
- * more, and nothing warns of it, it takes charge: the network of the bandit, and the bandit back of
- * the network. A network is judged before it learns from a decision, and a bandit on every eighth
- * decision of the network, where it says what it would have done.
+ * weighting). When the newest decisions say beyond doubt (by a confidence sequence of 99.8 %) that
+ * the other one would earn more, and nothing warns of it, it takes charge: the network of the
+ * bandit, and the bandit back of the network. A network is judged before it learns from a decision,
+ * and a bandit on every eighth decision of the network, where it says what it would have done.
  *
  * Thread: any. */
 #pragma once
