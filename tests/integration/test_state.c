@@ -1,10 +1,12 @@
 /* State that is read back quickly: snapshots, good and bad, and partitions that stand by. */
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
 #include "consumer/restorer.h"
+#include "consumer/snapshot.h"
 #include "tests/support/feed.h"
 
 enum { USERS = 300 };
@@ -108,6 +110,35 @@ Test(state, a_snapshot_is_read_and_one_that_is_damaged_is_not_used, .timeout = 1
     bytes[n / 2] ^= 4;
     write_file(path, bytes, n - 1);
     cr_assert_geq(refused_at_start(&f), 1);
+    tear_down(&f);
+}
+
+/* Whole, but not this partition's as it stands: of a neighbour, another cluster, a time that the
+ * changelog has not reached, or so old that deletions may be missing. */
+Test(state, a_snapshot_that_does_not_fit_is_not_used, .timeout = 180) {
+    struct fixture f;
+    struct snapshot_head right;
+    struct snapshot_reader *reader;
+    size_t n;
+    set_up(&f);
+    write_one(&f);
+    service_option(&f.s, "state.snapshot_interval=1d");
+    autofree(free) char *path = file_of(&f), *bytes = read_file(path, &n);
+    cr_assert_eq(snapshot_open(open(path, O_RDONLY | O_CLOEXEC), &right, &reader), 0);
+    snapshot_close(reader);
+    struct snapshot_head wrong[] = {right, right, right, right};
+    wrong[0].partition++;
+    wrong[1].origin ^= 1;
+    wrong[2].offset += 1000000;
+    wrong[3].taken_ms -= INT64_C(13) * 3600 * 1000;
+    for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
+        struct buf head = {0};
+        snapshot_put_head(&head, &wrong[i]);
+        memcpy(bytes, head.p, head.n);
+        buf_free(&head);
+        write_file(path, bytes, n);
+        cr_assert_eq(refused_at_start(&f), 1, "case %zu", i);
+    }
     tear_down(&f);
 }
 
