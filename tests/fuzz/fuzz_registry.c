@@ -13,15 +13,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n);
 
-/* A server that answers every request with the present input. It changes only while none is asked.
- */
+/* A server that answers every request with the present input. */
 static struct {
     pthread_once_t once;
+    pthread_mutex_t lock; /* of the input, which goes with its run: a late answer has none */
     int socket;
     char url[40];
-    const uint8_t *_Atomic p;
-    _Atomic size_t n;
-} server = {.once = PTHREAD_ONCE_INIT};
+    const uint8_t *p;
+    size_t n;
+} server = {.once = PTHREAD_ONCE_INIT, .lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void set_input(const uint8_t *p, size_t n) {
+    pthread_mutex_lock(&server.lock);
+    server.p = p;
+    server.n = n;
+    pthread_mutex_unlock(&server.lock);
+}
 
 static void *serve(void *unused) {
     (void)unused;
@@ -31,13 +38,14 @@ static void *serve(void *unused) {
         if (fd < 0)
             continue;
         ssize_t got = recv(fd, request, sizeof request, 0);
-        size_t n = server.n;
-        for (size_t at = 0; got > 0 && at < n;) {
-            ssize_t sent = send(fd, server.p + at, n - at, MSG_NOSIGNAL);
+        pthread_mutex_lock(&server.lock);
+        for (size_t at = 0; got > 0 && at < server.n;) {
+            ssize_t sent = send(fd, server.p + at, server.n - at, MSG_NOSIGNAL);
             if (sent <= 0)
                 break;
             at += (size_t)sent;
         }
+        pthread_mutex_unlock(&server.lock);
         close(fd);
     }
     return NULL;
@@ -72,8 +80,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     char err[160] = "";
     int32_t id = -1;
     pthread_once(&server.once, start);
-    server.p = p;
-    server.n = n;
+    set_input(p, n);
     if (registry_open(server.url, 2000, &r) < 0)
         abort();
     check(registry_schema(r, 7, 1, err, &schema), err, schema);
@@ -84,5 +91,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *p, size_t n) {
     if (registry_register(r, "clicks", STR("\"string\""), 1, err, &id) == 0 && id < 0)
         abort();
     registry_close(r);
+    set_input(NULL, 0);
     return 0;
 }
