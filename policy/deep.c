@@ -181,10 +181,10 @@ static void note_unfamiliar(struct deep *d, bool unfamiliar) {
 /* Probability by the other policy over that of the one in charge; NAN: not known. Where the network
  * leaves the choice to the bandit, both do the same. */
 static double weigh(struct deep *d, struct mlp_pass *pass, const struct passage *p) {
-    if (d->leads)
+    if (d->leads) {
         note_unfamiliar(d, p->by == BY_BANDIT);
-    if (d->leads)
         return p->by == BY_NETWORK ? p->other / p->propensity : p->by == BY_BANDIT ? 1 : NAN;
+    }
     if (p->by != BY_BANDIT)
         return NAN;
     double other = dqn_probability(d->dqn, pass, p->state, &p->allowed, EPSILON, p->action);

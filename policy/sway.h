@@ -17,8 +17,7 @@ void sway_free(struct sway *s);
 DEFINE_CLEANUP(struct sway, sway_free)
 
 /* mean[i]: what the bandit expects of arm i beyond nothing; explore: share of decisions spread
- * evenly over depths. Remembers which arm nothing was
- * chosen instead of. */
+ * evenly over depths. Remembers which arm nothing was chosen instead of. */
 void sway_choose(const struct sway *s, const struct arms *arms, const float *mean, double explore,
                  struct rng *rng, struct choice *ret);
 /* False: nothing was learned, as it was decided otherwise. */
