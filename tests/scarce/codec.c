@@ -5,28 +5,9 @@
 #include "consumer/encode.h"
 #include "model/ranker.h"
 #include "tests/scarce/scarce.h"
+#include "tests/support/codec_config.h"
 
 static const struct origin origin = {"clickstream", 3, 4711, INT64_C(1767323045678)};
-
-static struct config config_of(enum data_format format) {
-    return (struct config){
-        .topics_format = (int)format,
-        .topics_output_format = (int)format,
-        .topics_schema_dir = "",
-        .topics_registry = "",
-        .topics_clickstream = "clickstream",
-        .topics_items = "items",
-        .topics_control = "user-control",
-        .topics_triggers = "campaign-triggers",
-        .topics_decisions = "decisions",
-        .topics_outcomes = "outcomes",
-        .topics_dlq = "clickstream-dlq",
-        .topics_registry_timeout = 1000,
-        .stream_max_string = 64,
-        .stream_max_message = 65536,
-        .stream_max_ahead = 3600000,
-    };
-}
 
 static int verdict(enum dead_reason r) {
     return r == DEAD_NONE ? 0 : r == DECODE_RETRY ? -ENOMEM : -EBADMSG;
@@ -38,7 +19,7 @@ static void put(struct buf *out, struct str s) {
 
 /* One of each: written, read back, and what is read told to `out`. */
 static int through(enum data_format format, struct buf *out) {
-    struct config cfg = config_of(format);
+    struct config cfg = codec_config(format);
     autofree(encoder_free) struct encoder *e = NULL;
     autofree(decoder_free) struct decoder *d = NULL;
     struct buf wire = {0};
