@@ -6,7 +6,6 @@
 enum {
     REWRITE_SLICE = 256,     /* users ranked per turn while a wiped cache is filled again … */
     REWRITE_SLICE_BUSY = 32, /* … and when there are events as well */
-    USERS_PER_SIMILAR = 16,  /* a list of similar items costs about as much as so many users' */
     UPKEEP_MS = 100,
     MEASURE_MS = 1000,
     LOST_LATELY_US = 60000000,
@@ -246,14 +245,13 @@ static void upkeep(struct stream *s) {
             s->slots[i].rewriting = true;
             s->slots[i].rewrite_cursor = 0;
         }
-        s->rewriting_similar = true;
-        s->similar_cursor = 0;
+        worker_similar_again(s->worker);
     }
     if (r < 0)
         stop_with(s, STREAM_FAILED);
 }
 
-/* Lists that the cache lacks: of users of one lane, and when all lanes are through, of items. */
+/* Lists of users of one lane that the cache lacks. */
 static void rewrite_some(struct stream *s, size_t users) {
     for (size_t i = 0; i < s->n_slots; i++) {
         struct slot *slot = &s->slots[i];
@@ -263,9 +261,6 @@ static void rewrite_some(struct stream *s, size_t users) {
             worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_steady_ms());
         return;
     }
-    if (s->rewriting_similar)
-        s->rewriting_similar = worker_rewrite_similar(s->worker, &s->similar_cursor,
-                                                      users / USERS_PER_SIMILAR, clock_steady_ms());
 }
 
 static bool commit_due(const struct stream *s) {
@@ -284,6 +279,8 @@ static void turn(struct stream *s) {
     bool busy = s->n_msgs > 0;
     if (busy)
         process(s);
+    else
+        worker_similar(s->worker, clock_steady_ms());
     stream_snapshot(s, busy);
     rewrite_some(s, busy ? REWRITE_SLICE_BUSY : REWRITE_SLICE);
     upkeep(s);

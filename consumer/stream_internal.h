@@ -65,8 +65,6 @@ struct stream {
 
     struct slot *slots;
     size_t n_slots;
-    bool rewriting_similar; /* a wiped cache lacks them */
-    uint32_t similar_cursor;
     rd_kafka_message_t **msgs; /* polled, not yet processed */
     size_t n_msgs;
     struct input *inputs;

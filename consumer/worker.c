@@ -3,6 +3,7 @@
 #include <math.h>
 
 #include "consumer/clock.h"
+#include "consumer/due.h"
 #include "consumer/exact.h"
 #include "consumer/metrics.h"
 #include "consumer/worker_emit.h"
@@ -13,8 +14,7 @@ enum {
     RANK_CHUNK = 128,
     SIMILAR_PER_STEP = 512,
     MAINTAIN_EVENTS = 4096,
-    DROP_CHUNK = 256,
-    ROW_CHUNK = 65536
+    DROP_CHUNK = 256
 };
 
 _Static_assert((int)EMIT_CHUNK <= (int)RANK_CHUNK,
@@ -36,10 +36,7 @@ struct worker {
     struct touched *touched;
     size_t n_touched, cap_touched;
     struct decisions decisions;
-    uint32_t similar[SIMILAR_PER_STEP];
-    size_t n_similar;
-    int64_t *similar_ms; /* per item row: when its similar list was last written */
-    uint32_t cap_similar_ms;
+    struct due similar;
 
     struct list *lists; /* RANK_CHUNK of them */
 };
@@ -71,7 +68,7 @@ void worker_free(struct worker *w) {
         learner_free(w->learner);
     free(w->touched);
     policy_decisions_free(&w->decisions);
-    free(w->similar_ms);
+    due_free(&w->similar);
     free(w->lists);
     free(w);
 }
@@ -187,25 +184,6 @@ static int fire_timers(struct worker *w, struct lane *l, int64_t now_ms) {
 
 /* ---- learning ---- */
 
-static void want_similar(struct worker *w, uint32_t row, int64_t wall_ms) {
-    if (!w->sink->similar || w->n_similar == SIMILAR_PER_STEP ||
-        w->world->cfg->lists_similar_n == 0)
-        return;
-    if (row >= w->cap_similar_ms) {
-        uint32_t cap = MAX(row + 1, w->cap_similar_ms * 2);
-        int64_t *p = reallocarray(w->similar_ms, cap, sizeof *p);
-        if (!p)
-            return; /* only a refresh less */
-        memset(p + w->cap_similar_ms, 0, (cap - w->cap_similar_ms) * sizeof *p);
-        w->similar_ms = p;
-        w->cap_similar_ms = cap;
-    }
-    if (wall_ms - w->similar_ms[row] < w->world->cfg->lists_similar_interval)
-        return;
-    w->similar_ms[row] = wall_ms;
-    w->similar[w->n_similar++] = row;
-}
-
 static int refuse(struct worker *w, const struct input *in, enum dead_reason reason,
                   const char *detail) {
     struct dead why = {.reason = reason, .schema_id = in->schema_id};
@@ -282,8 +260,9 @@ static int learn_one(struct worker *w, struct input *in, int64_t wall_ms) {
     r = after_policy(w, l, u, before);
     if (r == 0)
         r = touch(w, l, u);
-    if (in->item_row != ROW_NONE && model_config_of(w->world->model)->type_weight[e->type] > 0)
-        want_similar(w, in->item_row, wall_ms);
+    if (w->sink->similar && cfg->lists_similar_n && in->item_row != ROW_NONE &&
+        model_config_of(w->world->model)->type_weight[e->type] > 0)
+        due_touch(&w->similar, in->item_row);
     return r;
 }
 
@@ -337,19 +316,27 @@ static void rank_users(struct worker *w, const struct touched *t, size_t n, bool
     }
 }
 
-static void write_similar(struct worker *w) {
+bool worker_similar(struct worker *w, int64_t wall_ms) {
+    uint32_t rows[SIMILAR_PER_STEP];
+    size_t n = due_take(&w->similar, wall_ms, w->world->cfg->lists_similar_interval, rows,
+                        SIMILAR_PER_STEP);
+    if (!n)
+        return false;
     model_read(w);
-    for (size_t i = 0; i < w->n_similar; i++) {
+    for (size_t i = 0; i < n; i++) {
         struct item_view v;
-        model_item_view(w->world->model, w->similar[i], &v);
+        model_item_view(w->world->model, rows[i], &v);
         if (!v.id.n)
             continue; /* gone since its list was written */
-        model_similar(w->learner, w->similar[i], (uint32_t)w->world->cfg->lists_similar_n,
-                      &w->lists[0]);
-        w->sink->similar(w->sink->ctx, w->similar[i], &w->lists[0]);
+        model_similar(w->learner, rows[i], (uint32_t)w->world->cfg->lists_similar_n, &w->lists[0]);
+        w->sink->similar(w->sink->ctx, rows[i], &w->lists[0]);
     }
     model_unlock(w);
-    w->n_similar = 0;
+    return true;
+}
+
+void worker_similar_again(struct worker *w) {
+    due_all(&w->similar);
 }
 
 /* What every kind of step ends with. */
@@ -357,8 +344,7 @@ static int finish(struct worker *w, int64_t wall_ms) {
     if (w->ranking)
         rank_users(w, w->touched, w->n_touched, false, wall_ms);
     w->n_touched = 0;
-    if (w->n_similar)
-        write_similar(w);
+    worker_similar(w, wall_ms);
     const struct emission e = {w->world, w->sink, w->learner, &w->decisions, w->lists};
     int r = worker_emit(&e);
     policy_decisions_reset(&w->decisions);
@@ -474,19 +460,6 @@ bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t m
         if (done >= max)
             return true;
     }
-}
-
-bool worker_rewrite_similar(struct worker *w, uint32_t *cursor, size_t max, int64_t wall_ms) {
-    uint32_t rows = w->cap_similar_ms, end = *cursor + MIN(rows - *cursor, (uint32_t)ROW_CHUNK);
-    max = MIN(max, (size_t)SIMILAR_PER_STEP);
-    for (; *cursor < end && w->n_similar < max; ++*cursor)
-        if (w->similar_ms[*cursor]) {
-            w->similar_ms[*cursor] = wall_ms;
-            w->similar[w->n_similar++] = *cursor;
-        }
-    if (w->n_similar)
-        write_similar(w);
-    return *cursor < rows;
 }
 
 void worker_preview(struct worker *w, struct input *const *in, size_t n, struct list *ret) {

@@ -58,9 +58,11 @@ int worker_price_drops(struct worker *w, struct lane *l, int64_t wall_ms);
 bool worker_rewrite(struct worker *w, struct lane *l, uint32_t *cursor, size_t max,
                     int64_t wall_ms);
 
-/* Makes again, likewise, the lists of similar items that this worker made before: up to `max` (512
- * at most) of the item rows from *cursor on. False: that was the last. */
-bool worker_rewrite_similar(struct worker *w, uint32_t *cursor, size_t max, int64_t wall_ms);
+/* Writes lists of similar items that are due, as a step does, for turns without one: 512 at most.
+ * False: there are none. */
+bool worker_similar(struct worker *w, int64_t wall_ms);
+/* All that this worker wrote before are due. */
+void worker_similar_again(struct worker *w);
 
 /* For `replay`: lists of the users of these inputs as they stand before the step. */
 void worker_preview(struct worker *w, struct input *const *in, size_t n, struct list *ret);
