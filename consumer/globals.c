@@ -356,7 +356,8 @@ static bool may_save(const struct globals *g) {
     return !g->cfg->model_share || atomic_load(g->leading) || atomic_load(g->stop);
 }
 
-/* The rows that moved, between marks. */
+/* The rows that moved, between marks. Where none did, a mark alone still says that the rows have
+ * what was told since the last one: events that were in the midst of a commit then. */
 static void save_rows(struct globals *g) {
     struct share_mark mark = hearing_mark(g->hearing);
     uint32_t cursor = 0;
@@ -370,11 +371,11 @@ static void save_rows(struct globals *g) {
         if (!may_save(g))
             return;
     }
-    if (!saved)
+    if (!saved && !hearing_unmarked(g->hearing))
         return;
     put_mark(g, mark);
-    saved += produce_collected(g);
-    metric_add(&g->metrics->model_saved, saved - 2);
+    produce_collected(g);
+    metric_add(&g->metrics->model_saved, saved ? saved - 1 : 0);
 }
 
 /* Whoever goes on from an image after us must not go on from one that nobody keeps up. */

@@ -202,6 +202,12 @@ struct share_mark hearing_mark(const struct hearing *h) {
     };
 }
 
+bool hearing_unmarked(const struct hearing *h) {
+    struct share_mark now = hearing_mark(h);
+    uint64_t marked = h->mark.run == now.run ? h->mark.told : 0;
+    return now.told > marked || now.offset > h->mark.offset;
+}
+
 struct share_mark hearing_last_mark(const struct hearing *h) {
     struct share_mark m = h->mark;
     m.open = true;

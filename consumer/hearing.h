@@ -24,6 +24,8 @@ uint64_t hearing_begin(struct hearing *h);
 int hearing_row(struct hearing *h, struct str key, const void *p, size_t n);
 /* The rows read so far are in the midst of being saved anew. */
 bool hearing_open(const struct hearing *h);
+/* Something was told that the newest mark does not know of. */
+bool hearing_unmarked(const struct hearing *h);
 /* What rows collected from now on have in them; and what goes in front of these rows: the mark of
  * those before, opened. */
 struct share_mark hearing_mark(const struct hearing *h);
