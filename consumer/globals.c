@@ -5,23 +5,13 @@
 
 #include "consumer/clock.h"
 #include "consumer/exact.h"
-#include "consumer/hearing.h"
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/metrics.h"
-#include "consumer/outbox.h"
-#include "consumer/policy_records.h"
-#include "consumer/refused.h"
+#include "consumer/saver.h"
 #include "model/image.h"
 
-enum {
-    API_TIMEOUT_MS = 10000,
-    END_TRIES = 50,
-    SAVE_BATCH = 256,
-    TURN = 256,
-    LAG_US = 1000000,
-    MIXED_US = 5000000
-};
+enum { API_TIMEOUT_MS = 10000, END_TRIES = 50, TURN = 256, LAG_US = 1000000, MIXED_US = 5000000 };
 
 struct globals {
     struct world *world;
@@ -31,7 +21,7 @@ struct globals {
     bool leads; /* this process saves; as of before it was told to stop */
     struct hearing *hearing;
     struct decoder *decoder;
-    rd_kafka_t *consumer, *producer;
+    rd_kafka_t *consumer;
     char model_topic[256];
     struct end {                               /* where each partition ended when we started */
         rd_kafka_topic_partition_list_t *list; /* offset: the end; below it, not read yet */
@@ -43,10 +33,8 @@ struct globals {
     bool whole; /* all topics were read up to their ends of the start */
     struct refused *refused;
     rd_kafka_message_t *held; /* its schema cannot be had now: nothing overtakes it */
-    struct buf key, value;
     struct policy_records policies;
-    struct outbox outbox;
-    uint64_t undelivered; /* since the last warning */
+    struct saver *saver;
     pthread_t thread;
     bool started;
     atomic_bool quit;
@@ -207,7 +195,7 @@ static void forbidden(struct globals *g, const char *what, rd_kafka_resp_err_t e
 }
 
 bool globals_failed(const struct globals *g) {
-    return atomic_load(&g->failed);
+    return atomic_load(&g->failed) || saver_failed(g->saver);
 }
 
 /* False: there was nothing, or nothing that can be read now. */
@@ -305,123 +293,7 @@ static int read_whole(struct globals *g) {
     return 0;
 }
 
-/* ---- saving ---- */
-
-/* Encodes up to SAVE_BATCH changed rows; false: there are no more. */
-static bool collect_rows(struct globals *g, uint32_t *cursor) {
-    bool more = true;
-    pthread_rwlock_rdlock(&g->world->model_lock);
-    for (int i = 0; i < SAVE_BATCH && more; i++) {
-        uint32_t row = model_dirty_next(g->world->model, cursor);
-        buf_reset(&g->key);
-        buf_reset(&g->value);
-        more = row != ROW_NONE;
-        if (more && model_item_encode(g->world->model, row, &g->key, &g->value) == 0)
-            outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0,
-                       NULL);
-    }
-    pthread_rwlock_unlock(&g->world->model_lock);
-    return more;
-}
-
-static void collect_policies(struct globals *g) {
-    for (size_t group = 0;
-         policy_records_next(&g->policies, g->world->policies, str_of(g->cfg->app_instance), &group,
-                             &g->key, &g->value);)
-        outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0,
-                   NULL);
-}
-
-/* How many records were handed to the producer. */
-static size_t produce_collected(struct globals *g) {
-    uint64_t dropped = 0;
-    size_t n = g->outbox.n;
-    rd_kafka_resp_err_t err = outbox_produce(&g->outbox, g->producer, 0, n, &dropped);
-    outbox_clear(&g->outbox);
-    if (err)
-        log_warning("model-not-saved", "error=%s", log_q(rd_kafka_err2str(err)));
-    rd_kafka_poll(g->producer, 0);
-    return n - dropped;
-}
-
-static void put_mark(struct globals *g, struct share_mark mark) {
-    buf_reset(&g->key);
-    buf_reset(&g->value);
-    share_mark_put(&mark, &g->key, &g->value);
-    outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, g->value.p, g->value.n, 0, NULL);
-}
-
-/* Who comes to lead saves all that moved: older rows must not follow its own. */
-static bool may_save(const struct globals *g) {
-    return !g->cfg->model_share || atomic_load(g->leading) || atomic_load(g->stop);
-}
-
-/* The rows that moved, between marks. Where none did, a mark alone still says that the rows have
- * what was told since the last one: events that were in the midst of a commit then. */
-static void save_rows(struct globals *g) {
-    struct share_mark mark = hearing_mark(g->hearing);
-    uint32_t cursor = 0;
-    size_t saved = 0;
-    put_mark(g, hearing_last_mark(g->hearing));
-    for (bool more = true; more;) {
-        more = collect_rows(g, &cursor);
-        if (!more && !saved && g->outbox.n == 1)
-            outbox_clear(&g->outbox); /* nothing moved */
-        saved += produce_collected(g);
-        if (!may_save(g))
-            return;
-    }
-    if (!saved && !hearing_unmarked(g->hearing))
-        return;
-    put_mark(g, mark);
-    produce_collected(g);
-    metric_add(&g->metrics->model_saved, saved ? saved - 1 : 0);
-}
-
-/* Whoever goes on from an image after us must not go on from one that nobody keeps up. */
-static void end_image(struct globals *g) {
-    buf_reset(&g->key);
-    image_head_key(&g->key);
-    outbox_put(&g->outbox, g->model_topic, 0, g->key.p, g->key.n, NULL, 0, 0, NULL);
-    g->stale = false;
-}
-
-static void save_model(struct globals *g) {
-    if (g->stale)
-        end_image(g);
-    collect_policies(g);
-    produce_collected(g);
-    if (g->leads || !world_shares(g->world))
-        save_rows(g);
-    /* What is lost here is learned again, or saved with its next change. */
-    if (g->undelivered) {
-        log_warning("model-not-saved", "rows=%llu", (unsigned long long)g->undelivered);
-        g->undelivered = 0;
-    }
-}
-
-static void on_delivery(rd_kafka_t *rk, const rd_kafka_message_t *m, void *opaque) {
-    struct globals *g = opaque;
-    (void)rk;
-    if (kafka_forbids(m->err))
-        forbidden(g, rd_kafka_topic_name(m->rkt), m->err);
-    if (m->err && strcmp(rd_kafka_topic_name(m->rkt), g->model_topic) != 0)
-        refused_undelivered(g->refused);
-    else if (m->err)
-        g->undelivered++;
-}
-
-static rd_kafka_t *saver(struct globals *g) {
-    autofree(kafka_conf_free) rd_kafka_conf_t *conf = NULL;
-    if (kafka_conf_new(g->cfg, &conf) < 0 ||
-        kafka_conf_set(conf, "enable.idempotence", "true") < 0 ||
-        kafka_conf_default(g->cfg, conf, "linger.ms", "20") < 0 ||
-        kafka_conf_default(g->cfg, conf, "partitioner", "murmur2_random") < 0)
-        return NULL;
-    rd_kafka_conf_set_opaque(conf, g);
-    rd_kafka_conf_set_dr_msg_cb(conf, on_delivery);
-    return kafka_client_new(RD_KAFKA_PRODUCER, TAKE(conf));
-}
+/* ---- following ---- */
 
 /* Whether this process has begun to lead. Partitions are given up once we are to stop: who led
  * until then saves for the last time. */
@@ -451,6 +323,13 @@ static void note_lag(struct globals *g) {
     metric_set(&g->metrics->model_lag, lag);
 }
 
+static void save(struct globals *g) {
+    if (g->stale)
+        saver_end_image(g->saver);
+    g->stale = false;
+    saver_save(g->saver, g->leads || !world_shares(g->world));
+}
+
 static void *follow(void *arg) {
     struct globals *g = arg;
     int64_t saved = clock_mono_us(), measured = saved;
@@ -458,20 +337,20 @@ static void *follow(void *arg) {
         for (int n = 0; n < TURN && poll_once(g, n ? 0 : 100); n++)
             ;
         int64_t now = clock_mono_us();
-        refused_turn(g->refused, g->producer, now);
-        rd_kafka_poll(g->producer, 0);
+        refused_turn(g->refused, saver_producer(g->saver), now);
+        rd_kafka_poll(saver_producer(g->saver), 0);
         if (now - measured >= LAG_US) {
             note_lag(g);
             measured = now;
         }
         bool began = note_lead(g);
         if (!g->world->exact && (began || now - saved >= g->cfg->model_save_interval * 1000)) {
-            save_model(g);
+            save(g);
             saved = clock_mono_us();
         }
     }
-    save_model(g);
-    rd_kafka_flush(g->producer, API_TIMEOUT_MS);
+    save(g);
+    saver_flush(g->saver);
     return NULL;
 }
 
@@ -484,17 +363,13 @@ static void globals_free(struct globals *g) {
         rd_kafka_consumer_close(g->consumer);
         rd_kafka_destroy(g->consumer);
     }
-    if (g->producer)
-        rd_kafka_destroy(g->producer);
+    saver_free(g->saver);
     if (g->end.list)
         rd_kafka_topic_partition_list_destroy(g->end.list);
     decoder_free(g->decoder);
     hearing_free(g->hearing);
     refused_free(g->refused);
     policy_records_free(&g->policies);
-    buf_free(&g->key);
-    buf_free(&g->value);
-    outbox_free(&g->outbox);
     free(g);
 }
 DEFINE_CLEANUP(struct globals, globals_free)
@@ -528,11 +403,14 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
         r = hearing_new(w, m, &g->hearing);
     if (r == 0)
         r = refused_new(g->cfg, m, leads, stop, &g->refused);
+    if (r == 0)
+        r = saver_new(&(struct saver_config){w, m, g->model_topic, g->hearing, &g->policies,
+                                             g->refused, leads, stop},
+                      &g->saver);
     if (r < 0)
         return r;
     g->consumer = kafka_client(g->cfg, RD_KAFKA_CONSUMER, consume);
-    g->producer = saver(g);
-    if (!g->consumer || !g->producer)
+    if (!g->consumer)
         return -EINVAL;
     rd_kafka_poll_set_consumer(g->consumer);
     r = read_early(g);
