@@ -1,5 +1,4 @@
 #include "consumer/cache.h"
-#include "consumer/cli.h"
 #include "consumer/look.h"
 
 static struct str text_of(const redisReply *r) {
@@ -30,7 +29,7 @@ static int show_table(const redisReply *hash) {
     return fflush(stdout) == EOF ? EXIT_FAILED : EXIT_DONE;
 }
 
-static int show(const struct config *cfg, struct str id, bool json) {
+static int show(const struct config *cfg, struct str id, void *json) {
     autofree(redis_free) struct redis *r = NULL;
     if (look_open(cfg, &r) < 0)
         return EXIT_FAILED;
@@ -40,7 +39,7 @@ static int show(const struct config *cfg, struct str id, bool json) {
     redisReply *hash = key.failed ? NULL : look_ask(r, cfg, ARRAY_LEN(args), args);
     int rc = EXIT_FAILED;
     if (hash && hash->type == REDIS_REPLY_ARRAY && hash->elements)
-        rc = json ? show_json(id, hash) : show_table(hash);
+        rc = *(const bool *)json ? show_json(id, hash) : show_table(hash);
     else if (hash)
         fprintf(stderr,
                 "nothing at %.*s\n"
@@ -70,14 +69,5 @@ int cmd_user(int argc, char **argv) {
         .min_args = 1,
         .max_args = 1,
     };
-    struct flag_list args = {0};
-    autofree(config_free) struct config *cfg = NULL;
-    int r = cli_parse(&usage, argc, argv, &args, &cfg);
-    if (r)
-        return r - 1;
-    struct buf id = look_id(args.v[0], escaped);
-    r = show(cfg, (struct str){(const char *)id.p, id.n}, json);
-    buf_free(&id);
-    flag_list_clear(&args);
-    return r;
+    return look_run(&usage, argc, argv, &escaped, show, &json);
 }

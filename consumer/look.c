@@ -3,7 +3,6 @@
 #include <math.h>
 
 #include "consumer/cache.h"
-#include "consumer/cli.h"
 #include "consumer/clock.h"
 #include "consumer/log.h"
 
@@ -125,7 +124,8 @@ static double score_at(const redisReply *list, size_t i) {
     return strtod(list->element[i + 1]->str, NULL) / CACHE_SCORE_SCALE;
 }
 
-static int show_json(const struct look_list *l, struct str key, const redisReply *list) {
+static int show_json(const struct look_list *l, struct str id, struct str key,
+                     const redisReply *list) {
     json_t *items = json_array(), *out = json_object();
     for (size_t i = 0; i + 1 < list->elements; i += 2) {
         json_t *one = json_object();
@@ -134,7 +134,7 @@ static int show_json(const struct look_list *l, struct str key, const redisReply
         json_object_set_new(one, "score", json_real(score_at(list, i)));
         json_array_append_new(items, one);
     }
-    json_object_set_new(out, l->what, look_json(l->id));
+    json_object_set_new(out, l->what, look_json(id));
     json_object_set_new(out, "key", look_json(key));
     json_object_set_new(out, "items", items);
     return look_print_json(out);
@@ -154,20 +154,35 @@ static int show_table(const redisReply *list) {
     return fflush(stdout) == EOF ? EXIT_FAILED : EXIT_DONE;
 }
 
-int look_list(const struct look_list *l) {
+int look_run(const struct usage *usage, int argc, char **argv, const bool *escaped,
+             int (*show)(const struct config *cfg, struct str id, void *ctx), void *ctx) {
+    struct flag_list args = {0};
+    autofree(config_free) struct config *cfg = NULL;
+    int r = cli_parse(usage, argc, argv, &args, &cfg);
+    if (r)
+        return r - 1;
+    struct buf id = look_id(args.v[0], *escaped);
+    r = show(cfg, (struct str){(const char *)id.p, id.n}, ctx);
+    buf_free(&id);
+    flag_list_clear(&args);
+    return r;
+}
+
+int look_list(const struct config *cfg, struct str id, void *list_of) {
+    const struct look_list *l = list_of;
     autofree(redis_free) struct redis *r = NULL;
-    if (look_open(l->cfg, &r) < 0)
+    if (look_open(cfg, &r) < 0)
         return EXIT_FAILED;
     struct buf b = {0};
-    cache_key(&b, l->cfg->redis_prefix, l->kind, l->id);
+    cache_key(&b, cfg->redis_prefix, l->kind, id);
     struct str key = {(const char *)b.p, b.n};
     char last[24];
     int n = snprintf(last, sizeof last, "%lld", (long long)l->n - 1);
     struct str args[] = {STR("ZREVRANGE"), key, STR("0"), {last, (size_t)n}, STR("WITHSCORES")};
-    redisReply *list = b.failed ? NULL : look_ask(r, l->cfg, ARRAY_LEN(args), args);
+    redisReply *list = b.failed ? NULL : look_ask(r, cfg, ARRAY_LEN(args), args);
     int rc = EXIT_FAILED;
     if (list && list->type == REDIS_REPLY_ARRAY && list->elements) {
-        rc = l->json ? show_json(l, key, list) : show_table(list);
+        rc = l->json ? show_json(l, id, key, list) : show_table(list);
     } else if (list) {
         fputs("nothing at ", stderr);
         fwrite(key.p, 1, key.n, stderr);

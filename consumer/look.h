@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "consumer/cli.h"
 #include "consumer/redis.h"
 
 /* Connects, or prints why not and what to check: 0 or -EAGAIN. */
@@ -25,14 +26,16 @@ json_t *look_json_value(struct str text);
 /* Prints and frees it; an exit code. */
 int look_print_json(json_t *j);
 
-/* `top` and `similar`: the whole command. */
+/* A command about one id: reads its line, finds the id, and leaves with what `show` returns. */
+int look_run(const struct usage *usage, int argc, char **argv, const bool *escaped,
+             int (*show)(const struct config *cfg, struct str id, void *ctx), void *ctx);
+
+/* A `show` of `top` and `similar`; ctx: */
 struct look_list {
     const char *kind;    /* "top": the key's */
     const char *what;    /* "user": what the id is of */
     const char *missing; /* what to check when there is none */
-    const struct config *cfg;
-    struct str id;
     int64_t n;
-    bool json;
+    bool json, escaped;
 };
-int look_list(const struct look_list *l);
+int look_list(const struct config *cfg, struct str id, void *list);

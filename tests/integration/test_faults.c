@@ -253,8 +253,6 @@ static bool cheaper_sent(void *arg) {
     return n > 0;
 }
 
-/* A price that fell is news from another topic: going back in the stream does not bring it again.
- */
 static bool has_ended(void *pid) {
     return !process_running(*(pid_t *)pid);
 }
@@ -362,6 +360,8 @@ Test(faults, an_outage_that_leaves_brokers_forgetful_is_started_anew_from, .time
     service_close(&s);
 }
 
+/* A price that fell is news from another topic: going back in the stream does not bring it again.
+ */
 Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 90) {
     if (!test_brokers())
         cr_skip_test("needs limits per topic and isolated transactions");
