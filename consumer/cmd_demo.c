@@ -18,7 +18,7 @@
 static const char demo_groups[] = "# Written by `beckon demo`.\n"
                                   "holdout: {percent: 5}\n"
                                   "caps: {user: 24 per 1d}\n"
-                                  "defaults: {channel: email, contact_cost: 0.05, window: 3m}\n"
+                                  "defaults: {channel: email, contact_cost: 0.05, window: 10m}\n"
                                   "groups:\n"
                                   "  learned: {policy: thompson}\n"
                                   "  rules: {policy: rules}\n"

@@ -197,6 +197,7 @@ static void answer_one(struct shop *s, const rd_kafka_message_t *m, struct buf *
         .item = text_of(o, "item_id"),
         .trigger_id = text_of(o, "trigger_id"),
         .sent = json_is_true(json_object_get(o, "sent")),
+        .service = str_eq(text_of(o, "campaign_id"), STR("thanks")),
         .discount = discount_of(o),
     };
     bool chosen = d.sent || str_eq(text_of(o, "reason"), str_of(policy_reason_name(PR_POLICY)));

@@ -412,7 +412,8 @@ bool sim_decided(struct sim *s, const struct sim_decision *d) {
     struct customer_offer offer = {(sim_utility(s, n, it) - 1) / 1.5, d->discount};
     bool sent = d->sent && !u->who.gone, cart = u->n_cart > 0;
     u->who.value = (float)price;
-    book(s, u->panel, &u->who, cart, sent ? &offer : NULL, offer.fit);
+    if (!d->service)
+        book(s, u->panel, &u->who, cart, sent ? &offer : NULL, offer.fit);
     struct customer_answer a =
         customer_answer(&s->world, &u->who, cart, sent ? &offer : NULL, &s->rng);
     int64_t at = d->time_ms + (int64_t)exponential(&s->rng, 20e3);

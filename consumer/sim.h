@@ -31,6 +31,7 @@ void sim_next(struct sim *s, struct event *ret);
 struct sim_decision {
     struct str user, item, trigger_id; /* item: what it was about, or empty */
     bool sent;                         /* else nothing was, by choice */
+    bool service;                      /* no choice, and not booked: everybody gets it */
     double discount;                   /* share of the price */
     int64_t time_ms;
 };
