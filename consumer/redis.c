@@ -29,9 +29,10 @@ struct redis {
     struct address at;    /* where it is, or was last looked for */
     bool fixed;           /* one node: stays there whatever happens */
     char name[ADDRESS_TEXT];
-    redisContext *ctx; /* NULL: down */
-    struct replies *replies;
-    uint8_t *in; /* READ_BYTES */
+    redisContext *ctx;       /* NULL: down */
+    struct replies *replies; /* of a pipeline */
+    struct answers *answers; /* of one command at a time */
+    uint8_t *in;             /* READ_BYTES */
     struct rng rng;
     unsigned failures; /* in a row */
     int64_t retry_us;
@@ -111,6 +112,8 @@ static void hang_up(struct redis *r) {
     r->ctx = NULL;
     replies_free(r->replies);
     r->replies = NULL;
+    answers_free(r->answers);
+    r->answers = NULL;
 }
 
 void redis_free(struct redis *r) {
@@ -270,7 +273,7 @@ static int dial(struct redis *r, int64_t deadline_us) {
         return -EAGAIN;
     }
 #endif
-    if (replies_new(&r->replies) == 0)
+    if (replies_new(&r->replies) == 0 && answers_new(&r->answers) == 0)
         return 0;
     redis_down(r, "out of memory");
     return -EAGAIN;
@@ -402,21 +405,24 @@ static ssize_t read_some(struct redis *r) {
     return k > 0 ? k : gone(r, "recv", k);
 }
 
+static int unreadable(struct redis *r, int rc) {
+    redis_down(r, "%s",
+               rc == -ENOMEM     ? "out of memory"
+               : rc == -EMSGSIZE ? "it answers with more than Redis ever does"
+                                 : "what answers at this address does not speak the Redis "
+                                   "protocol");
+    return -ECONNRESET;
+}
+
 ssize_t redis_recv(struct redis *r) {
     ssize_t k = read_some(r);
-    if (k > 0 && replies_feed(r->replies, r->in, (size_t)k) < 0) {
-        redis_down(r, "out of memory");
-        return -ECONNRESET;
-    }
-    return k;
+    int rc = k > 0 ? replies_feed(r->replies, r->in, (size_t)k) : 0;
+    return rc < 0 ? unreadable(r, rc) : k;
 }
 
 int redis_reply(struct redis *r, struct reply *ret) {
     int rc = replies_next(r->replies, ret);
-    if (rc >= 0)
-        return rc;
-    redis_down(r, "what answers at this address does not speak the Redis protocol");
-    return -ECONNRESET;
+    return rc < 0 ? unreadable(r, rc) : rc;
 }
 
 bool redis_poll(struct redis *r, bool writable, int64_t deadline_us) {
@@ -448,6 +454,25 @@ static bool send_all(struct redis *r, const struct buf *b, int64_t deadline_us) 
     return true;
 }
 
+/* NULL after redis_down. */
+static redisReply *await_answer(struct redis *r, int64_t deadline_us) {
+    redisReply *answer;
+    int rc;
+    while ((rc = answers_next(r->answers, &answer)) == 0) {
+        if (!redis_poll(r, false, deadline_us)) {
+            redis_down(r, "no answer in time");
+            return NULL;
+        }
+        ssize_t k = read_some(r);
+        if (k < 0)
+            return NULL;
+        answers_feed(r->answers, r->in, (size_t)k); /* answers_next repeats what is wrong */
+    }
+    if (rc < 0)
+        unreadable(r, rc);
+    return answer;
+}
+
 static redisReply *ask_here(struct redis *r, int64_t deadline_us, size_t n,
                             const struct str *args) {
     struct buf b = {0};
@@ -462,27 +487,7 @@ static redisReply *ask_here(struct redis *r, int64_t deadline_us, size_t n,
     if (b.p)
         explicit_bzero(b.p, b.n); /* it may hold the password */
     buf_free(&b);
-    while (sent) {
-        void *reply = NULL;
-        if (redisReaderGetReply(r->ctx->reader, &reply) != REDIS_OK) {
-            redis_down(r, "%s", r->ctx->reader->errstr);
-            break;
-        }
-        if (reply)
-            return reply;
-        if (!redis_poll(r, false, deadline_us)) {
-            redis_down(r, "no answer in time");
-            break;
-        }
-        ssize_t k = read_some(r);
-        if (k < 0)
-            break;
-        if (k > 0 && redisReaderFeed(r->ctx->reader, (char *)r->in, (size_t)k) != REDIS_OK) {
-            redis_down(r, "out of memory");
-            break;
-        }
-    }
-    return NULL;
+    return sent ? await_answer(r, deadline_us) : NULL;
 }
 
 /* Goes where MOVED or ASK said, on behalf of one command. */

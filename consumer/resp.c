@@ -108,12 +108,14 @@ enum reply_fate reply_fate(struct str e) {
     return starts(e, STR("WRONGTYPE")) ? REPLY_TYPE : REPLY_REFUSED;
 }
 
-/* hiredis parses; these keep what is of interest in one struct instead of a tree of
- * allocated objects. `now` is the reply being read. */
-struct replies {
+/* ---- replies ---- */
+
+/* hiredis parses. It is stopped before it makes room for whatever number of elements somebody
+ * announced, or descends without end. */
+struct intake {
     redisReader *reader;
-    struct reply now;
-    bool broken;
+    size_t fed; /* bytes since the last whole reply */
+    int broken; /* 0, or for good: -errno */
 };
 
 #if HIREDIS_MAJOR >= 1
@@ -121,6 +123,49 @@ typedef size_t array_length;
 #else
 typedef int array_length;
 #endif
+
+static bool array_fits(struct intake *in, const redisReadTask *t, array_length n) {
+    int depth = 0;
+    for (const redisReadTask *up = t->parent; up; up = up->parent)
+        depth++;
+    if ((size_t)n <= REPLY_ELEMENTS_MAX && depth <= REPLY_DEPTH_MAX)
+        return true;
+    in->broken = -EMSGSIZE;
+    return false;
+}
+
+static int feed(struct intake *in, const void *p, size_t n) {
+    if (in->broken)
+        return in->broken;
+    in->fed += n;
+    if (in->fed > REPLY_BYTES_MAX)
+        in->broken = -EMSGSIZE;
+    else if (redisReaderFeed(in->reader, p, n) != REDIS_OK)
+        in->broken = -ENOMEM;
+    return in->broken;
+}
+
+static int next(struct intake *in, void **ret) {
+    *ret = NULL;
+    if (in->broken)
+        return in->broken;
+    if (redisReaderGetReply(in->reader, ret) != REDIS_OK) {
+        if (!in->broken)
+            in->broken = in->reader->err == REDIS_ERR_OOM ? -ENOMEM : -EPROTO;
+        return in->broken;
+    }
+    if (!*ret)
+        return 0;
+    in->fed = 0;
+    return 1;
+}
+
+/* ---- what is of interest, in one struct instead of a tree of allocated objects ---- */
+
+struct replies {
+    struct intake in;
+    struct reply now; /* the one being read */
+};
 
 static void *on_text(const redisReadTask *t, char *p, size_t n) {
     struct replies *r = t->privdata;
@@ -137,8 +182,8 @@ static void *on_text(const redisReadTask *t, char *p, size_t n) {
 }
 
 static void *on_array(const redisReadTask *t, array_length n) {
-    (void)n;
-    return t->privdata;
+    struct replies *r = t->privdata;
+    return array_fits(&r->in, t, n) ? r : NULL;
 }
 
 static void *on_integer(const redisReadTask *t, long long v) {
@@ -186,10 +231,10 @@ int replies_new(struct replies **ret) {
     autofree(replies_free) struct replies *r = calloc(1, sizeof *r);
     if (!r)
         return -ENOMEM;
-    r->reader = redisReaderCreateWithFunctions(&handlers);
-    if (!r->reader)
+    r->in.reader = redisReaderCreateWithFunctions(&handlers);
+    if (!r->in.reader)
         return -ENOMEM;
-    r->reader->privdata = r;
+    r->in.reader->privdata = r;
     *ret = TAKE(r);
     return 0;
 }
@@ -197,31 +242,69 @@ int replies_new(struct replies **ret) {
 void replies_free(struct replies *r) {
     if (!r)
         return;
-    if (r->reader)
-        redisReaderFree(r->reader);
+    if (r->in.reader)
+        redisReaderFree(r->in.reader);
     free(r);
 }
 
 int replies_feed(struct replies *r, const void *p, size_t n) {
-    if (r->broken)
-        return -EPROTO;
-    if (redisReaderFeed(r->reader, p, n) == REDIS_OK)
-        return 0;
-    r->broken = true;
-    return -ENOMEM;
+    return feed(&r->in, p, n);
 }
 
 int replies_next(struct replies *r, struct reply *ret) {
-    if (r->broken)
-        return -EPROTO;
-    void *got = NULL;
-    if (redisReaderGetReply(r->reader, &got) != REDIS_OK) {
-        r->broken = true;
-        return -EPROTO;
+    void *got;
+    int rc = next(&r->in, &got);
+    if (rc == 1) {
+        *ret = r->now;
+        r->now = (struct reply){0};
     }
-    if (!got)
-        return 0;
-    *ret = r->now;
-    r->now = (struct reply){0};
-    return 1;
+    return rc;
+}
+
+/* ---- whole trees ---- */
+
+struct answers {
+    struct intake in;
+    redisReplyObjectFunctions make; /* hiredis' own, but for arrays */
+    void *(*make_array)(const redisReadTask *, array_length);
+};
+
+static void *on_answer_array(const redisReadTask *t, array_length n) {
+    struct answers *a = t->privdata;
+    return array_fits(&a->in, t, n) ? a->make_array(t, n) : NULL;
+}
+
+int answers_new(struct answers **ret) {
+    autofree(answers_free) struct answers *a = calloc(1, sizeof *a);
+    if (!a)
+        return -ENOMEM;
+    a->in.reader = redisReaderCreate();
+    if (!a->in.reader)
+        return -ENOMEM;
+    a->make = *a->in.reader->fn;
+    a->make_array = a->make.createArray;
+    a->make.createArray = on_answer_array;
+    a->in.reader->fn = &a->make;
+    a->in.reader->privdata = a;
+    *ret = TAKE(a);
+    return 0;
+}
+
+void answers_free(struct answers *a) {
+    if (!a)
+        return;
+    if (a->in.reader)
+        redisReaderFree(a->in.reader);
+    free(a);
+}
+
+int answers_feed(struct answers *a, const void *p, size_t n) {
+    return feed(&a->in, p, n);
+}
+
+int answers_next(struct answers *a, redisReply **ret) {
+    void *got;
+    int rc = next(&a->in, &got);
+    *ret = got;
+    return rc;
 }

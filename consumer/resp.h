@@ -1,5 +1,6 @@
 /* Commands in the Redis protocol (RESP2), appended to a buffer, and its replies told
- * apart. Pure: no sockets here. */
+ * apart. Pure: no sockets here. Who answers is not trusted: what is announced but not there costs
+ * no memory to speak of, and neither does a reply that never ends. */
 #pragma once
 
 #include "model/base.h"
@@ -33,15 +34,31 @@ struct reply {
     char text[REPLY_TEXT_MAX]; /* of an error, status or string, NUL-terminated */
 };
 
+enum {
+    REPLY_BYTES_MAX = 16 << 20,   /* the longest CLUSTER SLOTS has some 5 MB */
+    REPLY_ELEMENTS_MAX = 1 << 20, /* of one array */
+    REPLY_DEPTH_MAX = 7,          /* arrays in arrays; as hiredis had it before 1.1 */
+};
+
 /* Replies out of a stream of bytes. */
 struct replies;
 int replies_new(struct replies **ret);
 void replies_free(struct replies *r);
 DEFINE_CLEANUP(struct replies, replies_free)
-/* Takes bytes as they came. 0, -ENOMEM, or -EPROTO after an earlier violation. */
+/* Takes bytes as they came. 0, -ENOMEM, -EMSGSIZE: too much for a reply; -EPROTO after an earlier
+ * violation. */
 int replies_feed(struct replies *r, const void *p, size_t n);
-/* The next whole reply: 1; 0: more bytes are needed; -EPROTO: this is not Redis. */
+/* The next whole reply: 1; 0: more bytes are needed; -EPROTO: this is not Redis; -EMSGSIZE. */
 int replies_next(struct replies *r, struct reply *ret);
+
+/* Whole replies with all that is in them, one at a time. As above. */
+struct answers;
+struct redisReply;
+int answers_new(struct answers **ret);
+void answers_free(struct answers *a);
+DEFINE_CLEANUP(struct answers, answers_free)
+int answers_feed(struct answers *a, const void *p, size_t n);
+int answers_next(struct answers *a, struct redisReply **ret); /* freeReplyObject; or -ENOMEM */
 
 /* The fate behind an error's text ("OOM command not allowed …"). */
 enum reply_fate reply_fate(struct str error);

@@ -1,9 +1,12 @@
 /* A cache on a Redis Cluster, behind Sentinels, and on a list of addresses: what is written is
  * there afterwards, the newest, wherever its slot went meanwhile. */
 #include <criterion/criterion.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include "consumer/cache.h"
 #include "consumer/log.h"
@@ -243,6 +246,55 @@ Test(cluster, a_command_is_answered_by_whoever_knows, .timeout = 60) {
         freeReplyObject(reply);
     }
     tear_down(&f);
+}
+
+/* ---- a node that is none ---- */
+
+struct impostor {
+    int fd;
+    const char *says;
+    pthread_t thread;
+};
+
+static void *answer_all(void *arg) {
+    const struct impostor *im = arg;
+    char heard[4096];
+    for (int fd; (fd = accept(im->fd, NULL, NULL)) >= 0; close(fd))
+        if (read(fd, heard, sizeof heard) > 0 &&
+            send(fd, im->says, strlen(im->says), MSG_NOSIGNAL) > 0)
+            while (read(fd, heard, sizeof heard) > 0)
+                ;
+    return NULL;
+}
+
+static void impostor_start(struct impostor *im, char address[32]) {
+    struct sockaddr_in at = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof at;
+    im->fd = socket(AF_INET, SOCK_STREAM, 0);
+    cr_assert(bind(im->fd, (struct sockaddr *)&at, n) == 0 && listen(im->fd, 8) == 0 &&
+              getsockname(im->fd, (struct sockaddr *)&at, &n) == 0);
+    snprintf(address, 32, "127.0.0.1:%d", ntohs(at.sin_port));
+    cr_assert_eq(pthread_create(&im->thread, NULL, answer_all, im), 0);
+}
+
+static void impostor_stop(struct impostor *im) {
+    shutdown(im->fd, SHUT_RDWR);
+    pthread_join(im->thread, NULL);
+    close(im->fd);
+}
+
+Test(cluster, a_map_of_two_thousand_million_ranges_is_not_waited_for, .timeout = 60) {
+    struct impostor im = {.says = "*2000000000\r\n"};
+    struct fixture f = {0};
+    char address[32];
+    impostor_start(&im, address);
+    open_cache(&f, address, "redis.cluster=true");
+    put_one(&f, 1, "a");
+    cr_assert_lt(cache_wait(f.cache), 0);
+    cr_assert_str_eq(cache_error(f.cache), "it answers with more than Redis ever does");
+    cache_free(f.cache);
+    config_free(f.cfg);
+    impostor_stop(&im);
 }
 
 /* ---- a single master ---- */

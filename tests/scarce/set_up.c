@@ -1,4 +1,5 @@
 /* What is made once: configuration, campaigns, model, connections. */
+#include <hiredis/hiredis.h>
 #include <stdio.h>
 
 #include "consumer/cache.h"
@@ -205,9 +206,24 @@ static int replies(struct buf *out) {
     return r == 0 && out->failed ? -ENOMEM : r;
 }
 
+static int answers(struct buf *out) {
+    static const char wire[] = "*2\r\n$5\r\nhello\r\n:5\r\n";
+    autofree(answers_free) struct answers *a = NULL;
+    int r = answers_new(&a);
+    if (r < 0 || (r = answers_feed(a, wire, sizeof wire - 1)) < 0)
+        return r;
+    redisReply *reply;
+    if ((r = answers_next(a, &reply)) != 1)
+        return r < 0 ? r : -EPROTO;
+    buf_put(out, reply->element[0]->str, reply->element[0]->len);
+    freeReplyObject(reply);
+    return out->failed ? -ENOMEM : 0;
+}
+
 const struct scarce_case set_up_cases[] = {
     {"config", config},     {"campaigns", campaigns},
     {"model", model},       {"model-records", model_records},
     {"registry", registry}, {"commands", commands},
-    {"replies", replies},   {NULL, NULL},
+    {"replies", replies},   {"answers", answers},
+    {NULL, NULL},
 };

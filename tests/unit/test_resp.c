@@ -1,6 +1,7 @@
 #include "consumer/resp.h"
 
 #include <criterion/criterion.h>
+#include <hiredis/hiredis.h>
 
 Test(resp, commands_are_binary_safe) {
     struct buf b = {0};
@@ -104,4 +105,117 @@ Test(replies, another_protocol_is_a_violation_for_good) {
     cr_assert_eq(replies_next(r, &one), -EPROTO);
     cr_assert_eq(replies_feed(r, "+OK\r\n", 5), -EPROTO);
     cr_assert_eq(replies_next(r, &one), -EPROTO);
+}
+
+/* ---- servers that announce what they do not send, or send without end ---- */
+
+static const char two_thousand_million[] = "*2000000000\r\n";
+
+/* A text again and again, as it comes from a socket. */
+static size_t repeat(const char *text, char block[64 * 1024]) {
+    size_t n = 0, len = strlen(text);
+    for (; len && n + len <= 64 * 1024; n += len)
+        memcpy(block + n, text, len);
+    return n;
+}
+
+/* More than may come for one reply, or until it is refused. */
+static int feed_without_end(struct replies *r, const char *text) {
+    static char block[64 * 1024];
+    struct reply one;
+    size_t n = repeat(text, block);
+    int rc = 0;
+    for (size_t fed = 0; n && fed <= REPLY_BYTES_MAX && rc == 0; fed += n)
+        if ((rc = replies_feed(r, block, n)) == 0)
+            rc = replies_next(r, &one);
+    return rc;
+}
+
+Test(replies, that_never_end_are_refused) {
+    static const struct {
+        const char *begin, *more;
+    } rows[] = {
+        {two_thousand_million, ""},
+        {"*1\r\n*3\r\n:1\r\n*1048577\r\n", ""},
+        {"*2\r\n", "*1\r\n"},
+        {"+", "there is more and more and more and more and more and more and more and more"},
+        {"$9223372036854775807\r\n", "and it will never be whole, however much of it comes by"},
+        {"*1000000\r\n", "$60\r\n012345678901234567890123456789012345678901234567890123456789\r\n"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        autofree(replies_free) struct replies *r = NULL;
+        cr_assert_eq(replies_new(&r), 0);
+        int rc = replies_feed(r, rows[i].begin, strlen(rows[i].begin));
+        struct reply one;
+        if (rc == 0)
+            rc = replies_next(r, &one);
+        if (rc == 0)
+            rc = feed_without_end(r, rows[i].more);
+        cr_assert(rc == -EMSGSIZE || rc == -EPROTO, "%s: %d", rows[i].begin, rc);
+        cr_assert_eq(replies_next(r, &one), rc);
+    }
+}
+
+Test(replies, many_short_ones_are_no_long_one) {
+    autofree(replies_free) struct replies *r = NULL;
+    cr_assert_eq(replies_new(&r), 0);
+    char line[1000];
+    memset(line, 'x', sizeof line);
+    memcpy(line, "+", 1);
+    memcpy(line + sizeof line - 2, "\r\n", 2);
+    struct reply one;
+    for (size_t at = 0; at < 2 * (size_t)REPLY_BYTES_MAX; at += sizeof line) {
+        cr_assert_eq(replies_feed(r, line, sizeof line), 0);
+        cr_assert_eq(replies_next(r, &one), 1);
+    }
+}
+
+Test(answers, are_whole_trees) {
+    autofree(answers_free) struct answers *a = NULL;
+    cr_assert_eq(answers_new(&a), 0);
+    static const char in[] = "*3\r\n:1\r\n*2\r\n$2\r\nab\r\n$-1\r\n-ERR no\r\n+OK\r\n";
+    redisReply *r = NULL;
+    for (size_t i = 0; i < sizeof in - 6; i++) {
+        cr_assert_eq(answers_next(a, &r), 0);
+        cr_assert_null(r);
+        cr_assert_eq(answers_feed(a, in + i, 1), 0);
+    }
+    cr_assert_eq(answers_next(a, &r), 1);
+    cr_assert_eq(r->elements, 3);
+    cr_assert_eq(r->element[0]->integer, 1);
+    cr_assert_str_eq(r->element[1]->element[0]->str, "ab");
+    cr_assert_eq(r->element[1]->element[1]->type, REDIS_REPLY_NIL);
+    cr_assert_str_eq(r->element[2]->str, "ERR no");
+    freeReplyObject(r);
+    cr_assert_eq(answers_feed(a, in + sizeof in - 6, 5), 0);
+    cr_assert_eq(answers_next(a, &r), 1);
+    cr_assert_str_eq(r->str, "OK");
+    freeReplyObject(r);
+}
+
+static int answer_to(const char *text, const char *more) {
+    static char block[64 * 1024];
+    autofree(answers_free) struct answers *a = NULL;
+    cr_assert_eq(answers_new(&a), 0);
+    redisReply *r;
+    size_t fed = 0, n = repeat(more, block);
+    int rc = answers_feed(a, text, strlen(text));
+    for (; rc == 0 && (rc = answers_next(a, &r)) == 0 && n && fed <= REPLY_BYTES_MAX; fed += n)
+        rc = answers_feed(a, block, n);
+    if (rc == 1)
+        freeReplyObject(r);
+    return rc;
+}
+
+Test(answers, that_are_announced_and_never_come_cost_nothing) {
+    static const char deep[] = "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n:1\r\n";
+    cr_assert_eq(answer_to(deep, ""), 1);
+    cr_assert_lt(answer_to("*1\r\n", deep), 0);
+    cr_assert_eq(answer_to("*1048576\r\n", ""), 0, "it may still come");
+    cr_assert_eq(answer_to(two_thousand_million, ""), -EMSGSIZE);
+    cr_assert_eq(answer_to("*1048577\r\n", ""), -EMSGSIZE);
+    cr_assert_eq(answer_to("*2\r\n:1\r\n*2000000000\r\n", ""), -EMSGSIZE);
+    cr_assert_eq(answer_to("+", "x"), -EMSGSIZE);
+    cr_assert_eq(answer_to("*1000000\r\n", "$29\r\nand so on, and on, and on, on\r\n"), -EMSGSIZE);
+    cr_assert_eq(answer_to("HTTP/1.1 400\r\n", ""), -EPROTO);
 }

@@ -4,6 +4,7 @@
 #include <hiredis/hiredis.h>
 
 #include "consumer/cache.h"
+#include "consumer/resp.h"
 
 /* Slots as CLUSTER KEYSLOT of Redis 7.0 tells them. */
 Test(slots, are_those_of_redis) {
@@ -61,15 +62,14 @@ Test(slots, redirections_are_read_with_care) {
 }
 
 static int read_map(const char *text, struct slot_map *ret) {
-    redisReader *r = redisReaderCreate();
-    void *reply = NULL;
-    cr_assert_eq(redisReaderFeed(r, text, strlen(text)), REDIS_OK);
-    cr_assert_eq(redisReaderGetReply(r, &reply), REDIS_OK);
-    cr_assert_not_null(reply, "%s", text);
+    autofree(answers_free) struct answers *a = NULL;
+    redisReply *reply;
+    cr_assert_eq(answers_new(&a), 0);
+    cr_assert_eq(answers_feed(a, text, strlen(text)), 0);
+    cr_assert_eq(answers_next(a, &reply), 1, "%s", text);
     struct address from = {"10.0.0.1", 7000};
     int rc = slot_map_read(reply, &from, ret);
     freeReplyObject(reply);
-    redisReaderFree(r);
     return rc;
 }
 
