@@ -129,6 +129,29 @@ Test(metrics, names_are_unique_and_well_formed) {
     cr_assert(types > 30);
 }
 
+/* Labels are words known beforehand: no id, name or text of others is among them. */
+Test(metrics, each_line_is_a_name_a_word_and_a_number) {
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz_",
+                      word[] = "abcdefghijklmnopqrstuvwxyz0123456789+-.Inf";
+    char text[1 << 17];
+    strcpy(text, prometheus());
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+        if (*line == '#')
+            continue;
+        char *p = line + strspn(line, letters), *end;
+        if (*p == '{') {
+            p += 1 + strspn(p + 1, letters);
+            cr_assert_eq(strncmp(p, "=\"", 2), 0, "%s", line);
+            p += 2 + strspn(p + 2, word);
+            cr_assert_eq(strncmp(p, "\"}", 2), 0, "%s", line);
+            p += 2;
+        }
+        cr_assert_eq(*p, ' ', "%s", line);
+        strtod(p + 1, &end);
+        cr_assert(end > p + 1 && !*end, "%s", line);
+    }
+}
+
 /* ---- over HTTP ---- */
 
 static bool well;
