@@ -98,6 +98,8 @@ void saver_end_image(struct saver *s) {
 }
 
 void saver_save(struct saver *s, bool rows) {
+    if (__atomic_load_n(&s->c.world->undone, __ATOMIC_ACQUIRE))
+        return;
     collect_policies(s);
     produce_collected(s);
     if (rows)

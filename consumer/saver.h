@@ -26,7 +26,8 @@ void saver_free(struct saver *s);
 DEFINE_CLEANUP(struct saver, saver_free)
 
 rd_kafka_t *saver_producer(struct saver *s); /* for others' records as well; not transactional */
-/* What of this process's policies changed, and with `rows` the model's rows that did. */
+/* What of this process's policies changed, and with `rows` the model's rows that did; nothing of
+ * what is undone (world.h). */
 void saver_save(struct saver *s, bool rows);
 /* Whoever goes on from an image (model/image.h) after us must not go on from one that nobody keeps
  * up. */

@@ -266,8 +266,11 @@ static bool try_commit(struct stream *s, bool patient) {
 bool stream_commit(struct stream *s, bool patient) {
     bool ok = try_commit(s, patient);
     /* What had changed is no longer marked as such: only a rewind makes it good. */
-    if (!ok)
+    if (!ok) {
         s->must_rewind = true;
+        if (s->c->world->exact)
+            __atomic_store_n(&s->c->world->undone, true, __ATOMIC_RELEASE);
+    }
     share_reset(&s->told);
     outbox_clear(&s->outbox);
     return ok;

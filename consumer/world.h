@@ -26,6 +26,7 @@ struct world {
     uint64_t learned;   /* events learned here, heard ones included (relaxed); paces maintenance */
     uint64_t run;       /* drawn at the start: no other process has it, nor this one's next run */
     uint64_t told;      /* records of learned events completed, see model/share.h (atomic) */
+    bool undone;        /* what was learned since the last commit is not to be saved (atomic) */
     int64_t now_ms;     /* about the newest event time (relaxed); for trends */
 
     pthread_mutex_t drop_lock;

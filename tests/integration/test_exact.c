@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "model/image.h"
 #include "tests/support/feed.h"
 
 /* What is learned of offers decides. */
@@ -29,18 +30,23 @@ struct fixture {
 
 static void set_exact(struct service *s) {
     service_option(s, "model.save_interval=0ms");
+    service_option(s, "stream.guarantee=exactly-once");
     service_option(s, "lists.exploration=0.1");
     service_option(s, "model.max_items=60"); /* some go, and others take their rows */
     service_option(s, "model.sessions=512");
 }
 
+static void open_on(struct fixture *f, struct kafka *k, int partitions) {
+    f->kafka = k;
+    service_open(&f->s, k, partitions, campaigns);
+    set_exact(&f->s);
+    feed_start(&f->feed, &f->s);
+}
+
 static void set_up(struct fixture *f) {
     if (!test_brokers())
         cr_skip_test("the mock cluster has no transactions");
-    f->kafka = kafka_start(1);
-    service_open(&f->s, f->kafka, 1, campaigns);
-    set_exact(&f->s);
-    feed_start(&f->feed, &f->s);
+    open_on(f, kafka_start(1), 1);
 }
 
 static void tear_down(struct fixture *f) {
@@ -159,16 +165,13 @@ static void rewrite(struct service *s) {
     service_end(s, pid, "last");
 }
 
-static void expect_same(struct service *a, struct service *b) {
+static void same_state(struct service *a, struct service *b) {
     same_stream(a, a->decisions, b->decisions, 150);
     same_stream(a, a->triggers, b->triggers, 60);
     same_stream(a, a->outcomes, b->outcomes, 30);
     same_records(a, b, "changelog", "ul", FEED_USERS + 1);
     same_records(a, b, "model", "x", 100);
     same_records(a, b, "model", "X", 1);
-    rewrite(a);
-    rewrite(b);
-    same_lists(a, b);
 }
 
 static void expect_as_never_stopped(struct fixture *f) {
@@ -179,7 +182,10 @@ static void expect_as_never_stopped(struct fixture *f) {
     pid_t pid = service_run(&even, "a", NULL);
     service_drain(&even, 90000);
     service_end(&even, pid, "a");
-    expect_same(&f->s, &even);
+    same_state(&f->s, &even);
+    rewrite(&f->s);
+    rewrite(&even);
+    same_lists(&f->s, &even);
     service_close(&even);
 }
 
@@ -212,5 +218,145 @@ Test(exact, who_was_killed_at_any_moment_does_what_he_would_have_done, .timeout 
     autofree(free) char *log = service_log(&f.s, "a");
     cr_assert(strstr(log, "image-read"), "%s", log);
     expect_as_never_stopped(&f);
+    tear_down(&f);
+}
+
+Test(exact, who_was_aborted_does_what_he_would_have_done, .timeout = 600) {
+    struct fixture f;
+    set_up(&f);
+    feed_mixed(&f, 400);
+    pid_t pid = service_run(&f.s, "a", NULL);
+    service_drain(&f.s, 60000); /* something to go on from */
+    for (size_t i = 1; i <= 2; i++) {
+        kafka_limit(f.kafka, f.s.decisions, "80");
+        feed_until_said(&f.feed, "a", "warning undone", i);
+        kafka_limit(f.kafka, f.s.decisions, "1048588");
+        feed_others(&f, 20);
+        service_drain(&f.s, 60000);
+    }
+    feed_mixed(&f, 400);
+    service_drain(&f.s, 90000);
+    service_end(&f.s, pid, "a");
+    expect_as_never_stopped(&f);
+    tear_down(&f);
+}
+
+/* ---- on the mock cluster, which shows what was aborted and keeps no offsets of transactions ----
+ */
+
+enum { ADD_PARTITIONS = 24 }; /* of the Kafka protocol */
+
+static bool has_ended(void *s) {
+    return !engine_running(((struct service *)s)->engine);
+}
+
+static bool all_taken(void *arg) {
+    struct service *s = arg;
+    struct metrics m;
+    int64_t low, high;
+    service_metrics(s, &m);
+    cr_assert_eq(rd_kafka_query_watermark_offsets(s->probe, s->clickstream, 0, &low, &high, 10000),
+                 0);
+    return metric_get(&m.events) == (uint64_t)high;
+}
+
+static void run_through(struct service *s) {
+    service_start(s);
+    cr_assert(wait_until(all_taken, s, 60000));
+    cr_assert_eq(service_stop(s), STREAM_STOPPED);
+}
+
+/* The first transaction is refused before anything is written. */
+Test(exact, what_was_learned_in_vain_is_undone, .timeout = 120) {
+    struct fixture f;
+    struct service even;
+    struct metrics m;
+    open_on(&f, kafka_start_mock(1), 1);
+    feed_mixed(&f, 2000);
+    kafka_flush(f.kafka);
+    rd_kafka_mock_push_request_errors(kafka_mock(f.kafka), ADD_PARTITIONS, 1,
+                                      RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING);
+    service_start(&f.s);
+    cr_assert(wait_until(has_ended, &f.s, 60000));
+    service_metrics(&f.s, &m);
+    cr_assert_gt(metric_get(&m.events), 0);
+    cr_assert_eq(metric_get(&m.commits), 0);
+    cr_assert_eq(service_stop(&f.s), STREAM_UNDONE);
+    run_through(&f.s);
+    service_open_twin(&even, &f.s, campaigns);
+    set_exact(&even);
+    run_through(&even);
+    same_state(&f.s, &even);
+    service_close(&even);
+    tear_down(&f);
+}
+
+static bool one_has_ended(void *arg) {
+    const pid_t *pid = arg;
+    return !process_running(pid[0]) || !process_running(pid[1]);
+}
+
+Test(exact, who_is_not_alone_stops_and_says_so, .timeout = 120) {
+    static const char *const name[] = {"a", "b"};
+    struct fixture f;
+    pid_t pid[2];
+    open_on(&f, kafka_start_mock(1), 2);
+    pid[0] = service_run(&f.s, name[0], NULL);
+    service_await(&f.s, name[0], "partition-ready", 2);
+    pid[1] = service_run(&f.s, name[1], NULL);
+    feed_while_not(&f.feed, one_has_ended, pid);
+    int who = process_running(pid[0]);
+    cr_assert_eq(process_end(pid[who], 0, 1000), 1);
+    autofree(free) char *log = service_log(&f.s, name[who]);
+    cr_assert_not_null(strstr(log, "error not-alone partitions=1 of=2 fix="), "%s", log);
+    process_end(pid[!who], SIGKILL, 5000);
+    tear_down(&f);
+}
+
+/* Of the record without which the others count for nothing. */
+struct head {
+    struct service *s;
+    bool there;
+};
+
+static bool head_is(void *arg) {
+    struct head *h = arg;
+    struct records all;
+    struct buf key = {0};
+    image_head_key(&key);
+    compacted(h->s, "model", &all);
+    const struct record *r = last(&all, (struct str){(char *)key.p, key.n});
+    bool there = r && r->value.p, known = r != NULL;
+    records_free(&all);
+    buf_free(&key);
+    return known && there == h->there;
+}
+
+static void expect_head(struct service *s, bool there) {
+    struct head h = {s, there};
+    cr_assert(wait_until(head_is, &h, 30000));
+}
+
+/* Runs until that is so; the log is of that name. */
+static void run_until_head(struct fixture *f, const char *log, const char *option, bool there) {
+    pid_t pid = service_run(&f->s, log, option);
+    service_await(&f->s, log, "partition-ready", 1);
+    feed_some(&f->feed, 100);
+    kafka_flush(f->kafka);
+    expect_head(&f->s, there);
+    service_end(&f->s, pid, log);
+}
+
+Test(exact, a_state_that_was_not_kept_up_is_not_gone_on_from, .timeout = 180) {
+    struct fixture f;
+    open_on(&f, kafka_start_mock(1), 1);
+    run_until_head(&f, "first", NULL, true);
+    run_until_head(&f, "second", NULL, true);
+    cr_assert_eq(service_said(&f.s, "second", "image-read"), 1);
+    run_until_head(&f, "loose", "model.save_interval=500ms", false);
+    run_until_head(&f, "third", NULL, true);
+    cr_assert_eq(service_said(&f.s, "third", "image-read"), 0);
+    run_until_head(&f, "fourth", NULL, true);
+    cr_assert_eq(service_said(&f.s, "fourth", "image-read"), 1);
     tear_down(&f);
 }

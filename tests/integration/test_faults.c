@@ -198,24 +198,6 @@ Test(faults, refusals_of_any_request_are_waited_out, .timeout = 150) {
     service_close(&s);
 }
 
-static void limit(struct kafka *k, const char *topic, const char *bytes) {
-    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
-    rd_kafka_ConfigResource_set_config(r, "max.message.bytes", bytes);
-    char err[256];
-    rd_kafka_conf_t *conf = rd_kafka_conf_new();
-    rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(k), err, sizeof err);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_PRODUCER, conf, err, sizeof err);
-    rd_kafka_queue_t *q = rd_kafka_queue_new(rk);
-    rd_kafka_AlterConfigs(rk, &r, 1, NULL, q);
-    rd_kafka_event_t *e = rd_kafka_queue_poll(q, 30000);
-    cr_assert(e && !rd_kafka_event_error(e), "%s",
-              e ? rd_kafka_event_error_string(e) : "no answer");
-    rd_kafka_event_destroy(e);
-    rd_kafka_queue_destroy(q);
-    rd_kafka_destroy(rk);
-    rd_kafka_ConfigResource_destroy(r);
-}
-
 /* The broker takes no triggers for a while: every transaction that holds one is aborted,
  * and a reader of committed records never learns of it. */
 Test(faults, a_topic_that_refuses_records_holds_the_stream_and_loses_nothing, .timeout = 120) {
@@ -230,10 +212,10 @@ Test(faults, a_topic_that_refuses_records_holds_the_stream_and_loses_nothing, .t
     feed_until_grown(&f, commits_of, 2);
     const char *topic[] = {s.triggers, s.decisions};
     for (size_t i = 0; i < ARRAY_LEN(topic); i++) {
-        limit(k, topic[i], "80");
+        kafka_limit(k, topic[i], "80");
         feed_until_grown(&f, rewinds_of, 2);
         cr_assert(engine_running(s.engine));
-        limit(k, topic[i], "1048588");
+        kafka_limit(k, topic[i], "1048588");
         feed_until_grown(&f, commits_of, 2);
     }
     cr_assert_geq(counter(&s, aborts_of), 4);
@@ -380,12 +362,12 @@ Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 90) {
     kafka_flush(k);
     service_start(&s);
     service_drain(&s, 30000);
-    limit(k, s.triggers, "80");
+    kafka_limit(k, s.triggers, "80");
     service_item(&s, "i1", "boots", 70, true);
     kafka_flush(k);
     struct grown back = {&s, rewinds_of, 2};
     cr_assert(wait_until(has_grown, &back, 30000));
-    limit(k, s.triggers, "1048588");
+    kafka_limit(k, s.triggers, "1048588");
     cr_assert(wait_until(cheaper_sent, &s, 40000), "the price was forgotten");
     service_click(&s, (struct click){"c", "udo", "i1", "view", now, 0});
     service_drain(&s, 30000);
@@ -411,11 +393,11 @@ Test(faults, a_refused_last_commit_commits_no_offsets, .timeout = 120) {
     feed_start(&f, &s);
     service_start(&s);
     for (int i = 0; i < 2; i++) {
-        limit(k, s.decisions, "80");
+        kafka_limit(k, s.decisions, "80");
         feed_until_grown(&f, lists_of, FEED_USERS);
         cr_assert_eq(service_stop(&s), STREAM_STOPPED);
         cr_assert(!service_drained(&s), "offsets were committed without what belongs to them");
-        limit(k, s.decisions, "1048588");
+        kafka_limit(k, s.decisions, "1048588");
         service_start(&s);
     }
     /* All of it is in the last commit of this run. */

@@ -134,6 +134,19 @@ void kafka_topic_named(struct kafka *k, const char *name, int partitions, bool c
         test_die("%s: %s", name, rd_kafka_err2str(e));
 }
 
+void kafka_limit(struct kafka *k, const char *topic, const char *bytes) {
+    rd_kafka_ConfigResource_t *r = rd_kafka_ConfigResource_new(RD_KAFKA_RESOURCE_TOPIC, topic);
+    rd_kafka_ConfigResource_set_config(r, "max.message.bytes", bytes);
+    rd_kafka_queue_t *q = rd_kafka_queue_new(k->producer);
+    rd_kafka_AlterConfigs(k->producer, &r, 1, NULL, q);
+    rd_kafka_event_t *e = rd_kafka_queue_poll(q, KAFKA_TIMEOUT_MS);
+    if (!e || rd_kafka_event_error(e))
+        test_die("%s: %s", topic, e ? rd_kafka_event_error_string(e) : "no answer");
+    rd_kafka_event_destroy(e);
+    rd_kafka_queue_destroy(q);
+    rd_kafka_ConfigResource_destroy(r);
+}
+
 void kafka_put(struct kafka *k, const char *topic, int32_t partition, struct str key,
                struct str value) {
     kafka_put_with(k, topic, partition, key, value, NULL);

@@ -81,6 +81,8 @@ enum { TOPIC_NAME = 96 };
 void kafka_topic(struct kafka *k, const char *what, int partitions, bool compacted,
                  char out[TOPIC_NAME]);
 void kafka_topic_named(struct kafka *k, const char *name, int partitions, bool compacted);
+/* The topic of a real broker takes no records longer than that from now on. */
+void kafka_limit(struct kafka *k, const char *topic, const char *bytes);
 /* A name unlike any other's, for groups, transactions and topics made elsewhere. */
 void unique_name(const char *what, char out[TOPIC_NAME]);
 
