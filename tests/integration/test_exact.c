@@ -224,7 +224,7 @@ Test(exact, who_was_killed_at_any_moment_does_what_he_would_have_done, .timeout 
 Test(exact, who_was_aborted_does_what_he_would_have_done, .timeout = 600) {
     struct fixture f;
     set_up(&f);
-    feed_mixed(&f, 400);
+    feed_mixed(&f, 1000);
     pid_t pid = service_run(&f.s, "a", NULL);
     service_drain(&f.s, 60000); /* something to go on from */
     for (size_t i = 1; i <= 2; i++) {
@@ -234,7 +234,7 @@ Test(exact, who_was_aborted_does_what_he_would_have_done, .timeout = 600) {
         feed_others(&f, 20);
         service_drain(&f.s, 60000);
     }
-    feed_mixed(&f, 400);
+    feed_mixed(&f, 1000);
     service_drain(&f.s, 90000);
     service_end(&f.s, pid, "a");
     expect_as_never_stopped(&f);

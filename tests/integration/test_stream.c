@@ -14,6 +14,7 @@ struct bad {
     enum dead_reason reason; /* DEAD_NONE: a good one */
     int32_t schema_id;
     struct str key, payload; /* payload.p NULL: a tombstone */
+    char *made;              /* the payload, if it was allocated */
 };
 
 static struct str copy(const void *p, size_t n) {
@@ -59,7 +60,8 @@ static size_t make_bad(struct encoder *e, struct bad *b) {
         const char *type = "view";                                                                 \
         (void)type;                                                                                \
         __VA_ARGS__;                                                                               \
-        b[n] = (struct bad){why, schema, key, wire(e, ev, type)};                                  \
+        b[n] = (struct bad){why, schema, key, wire(e, ev, type), NULL};                            \
+        b[n].made = (char *)b[n].payload.p;                                                        \
         n++;                                                                                       \
     } while (0)
     BAD(DEAD_NONE, 1, ev.id = STR("first"));
@@ -90,10 +92,10 @@ static size_t make_bad(struct encoder *e, struct bad *b) {
     BAD(DEAD_VALUE, 1);
     double nan_value = NAN, value = 1234.5;
     patch(b[n - 1].payload, &value, sizeof value, &nan_value);
-    b[n++] = (struct bad){DEAD_EMPTY, -1, key, {"", 0}};
-    b[n++] = (struct bad){DEAD_EMPTY, -1, key, {0}};
+    b[n++] = (struct bad){DEAD_EMPTY, -1, key, {"", 0}, NULL};
+    b[n++] = (struct bad){DEAD_EMPTY, -1, key, {0}, NULL};
     static char huge[70000];
-    b[n++] = (struct bad){DEAD_OVERSIZE, -1, STR("somebody else"), {huge, sizeof huge}};
+    b[n++] = (struct bad){DEAD_OVERSIZE, -1, STR("somebody else"), {huge, sizeof huge}, NULL};
 #undef BAD
     return n;
 }
@@ -169,6 +171,8 @@ Test(stream, what_cannot_be_used_is_kept_with_its_reason, .timeout = 90) {
     for (size_t i = 0; i < all.n; i++)
         expect_letter(&s, d, &all.v[i], bad, n);
     records_free(&all);
+    for (size_t i = 0; i < n; i++)
+        free(bad[i].made);
     service_close(&s);
 }
 

@@ -321,7 +321,8 @@ static void read_up_to(struct kafka *k, const char *topic, bool committed, bool 
             records_add(ret, m);
         rd_kafka_message_destroy(m);
     }
-    qsort(ret->v, ret->n, sizeof *ret->v, by_place);
+    if (ret->n)
+        qsort(ret->v, ret->n, sizeof *ret->v, by_place);
     rd_kafka_topic_partition_list_destroy(list);
     rd_kafka_consumer_close(rk);
     rd_kafka_destroy(rk);
