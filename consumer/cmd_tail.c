@@ -242,8 +242,8 @@ static int open_tail(struct tail *t) {
         return -ENOMEM;
     for (int32_t i = 0; i < t->n_partitions; i++) {
         struct partition *part = &t->partition[i];
-        rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
-            t->consumer, t->topic, i, &part->low, &part->end, TIMEOUT_MS);
+        rd_kafka_resp_err_t err =
+            kafka_ends(t->consumer, t->topic, i, &part->low, &part->end, TIMEOUT_MS);
         if (err)
             return fail("offsets", err);
     }

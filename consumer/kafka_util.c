@@ -194,10 +194,26 @@ static int ask_by_name(rd_kafka_t *rk, const char *topic, int64_t until_us,
     return n;
 }
 
+/* `which`: RD_KAFKA_OFFSET_BEGINNING or _END; to the broker both are times like others. */
+static rd_kafka_resp_err_t one_end(rd_kafka_t *rk, const char *topic, int32_t partition,
+                                   int64_t which, int64_t until_us, int64_t *ret) {
+    autofree(kafka_list_free) rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new(1);
+    rd_kafka_topic_partition_t *p = rd_kafka_topic_partition_list_add(list, topic, partition);
+    p->offset = which;
+    rd_kafka_resp_err_t err = rd_kafka_offsets_for_times(rk, list, remaining(until_us));
+    *ret = p->offset;
+    return err ? err : p->err;
+}
+
+/* rd_kafka_query_watermark_offsets() would wait for a dead leader without end. */
 rd_kafka_resp_err_t kafka_ends(rd_kafka_t *rk, const char *topic, int32_t partition,
                                int64_t *ret_low, int64_t *ret_high, int timeout_ms) {
+    int64_t until_us = clock_mono_us() + (int64_t)timeout_ms * 1000;
     rd_kafka_resp_err_t err =
-        rd_kafka_query_watermark_offsets(rk, topic, partition, ret_low, ret_high, timeout_ms);
+        one_end(rk, topic, partition, RD_KAFKA_OFFSET_BEGINNING, until_us, ret_low);
+    if (!err)
+        err = one_end(rk, topic, partition, RD_KAFKA_OFFSET_END, until_us, ret_high);
     if (err && !kafka_forbids(err))
         ask_by_name(rk, topic, clock_mono_us() + (int64_t)timeout_ms * 1000, NULL);
     return err;

@@ -83,8 +83,8 @@ static int fail(const char *what, rd_kafka_resp_err_t err) {
 
 static int read_position(struct letters *l, const rd_kafka_topic_partition_t *committed) {
     struct partition *p = &l->partition[committed->partition];
-    rd_kafka_resp_err_t err = rd_kafka_query_watermark_offsets(
-        l->consumer, l->topic, committed->partition, &p->low, &p->end, TIMEOUT_MS);
+    rd_kafka_resp_err_t err =
+        kafka_ends(l->consumer, l->topic, committed->partition, &p->low, &p->end, TIMEOUT_MS);
     if (err)
         return fail("offsets", err);
     p->floor = p->low;

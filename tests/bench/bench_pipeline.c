@@ -254,8 +254,7 @@ static void find_events(struct bench *b) {
         die("no clickstream topic; see tests/bench/pipeline");
     for (int32_t p = 0; p < b->partitions; p++) {
         int64_t low;
-        if (rd_kafka_query_watermark_offsets(rk, b->cfg->topics_clickstream, p, &low, &b->end[p],
-                                             10000))
+        if (kafka_ends(rk, b->cfg->topics_clickstream, p, &low, &b->end[p], 10000))
             die("no offsets");
         b->events += (uint64_t)(b->end[p] - low);
     }

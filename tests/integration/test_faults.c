@@ -271,16 +271,22 @@ Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeo
     service_close(&s);
 }
 
-/* A client that does not consume a topic would ask the former leader for ever. */
-Test(faults, the_ends_of_a_partition_are_found_where_its_leader_went) {
-    autofree(kafka_free) struct kafka *k = kafka_start_mock(2);
-    char topic[TOPIC_NAME], err[256];
+/* A topic with a record, and a client that does not consume it. */
+static rd_kafka_t *one_record(struct kafka *k, char topic[TOPIC_NAME]) {
+    char err[256];
     kafka_topic(k, "moving", 1, false, topic);
     kafka_put(k, topic, 0, STR("k"), STR("v"));
     kafka_flush(k);
     rd_kafka_conf_t *conf = rd_kafka_conf_new();
     rd_kafka_conf_set(conf, "bootstrap.servers", kafka_brokers(k), err, sizeof err);
-    rd_kafka_t *rk = rd_kafka_new(RD_KAFKA_CONSUMER, conf, err, sizeof err);
+    return rd_kafka_new(RD_KAFKA_CONSUMER, conf, err, sizeof err);
+}
+
+/* It would ask the former leader for ever. */
+Test(faults, the_ends_of_a_partition_are_found_where_its_leader_went) {
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(2);
+    char topic[TOPIC_NAME];
+    rd_kafka_t *rk = one_record(k, topic);
     for (int32_t leader = 1; leader <= 2; leader++) {
         int64_t low = -1, high = -1;
         cr_assert_eq(rd_kafka_mock_partition_set_leader(kafka_mock(k), topic, 0, leader), 0);
@@ -289,6 +295,34 @@ Test(faults, the_ends_of_a_partition_are_found_where_its_leader_went) {
         cr_assert_eq(low, 0);
         cr_assert_eq(high, 1);
     }
+    rd_kafka_destroy(rk);
+}
+
+struct asked {
+    rd_kafka_t *rk;
+    const char *topic;
+    int64_t low, high;
+};
+
+static bool finds_ends(void *arg) {
+    struct asked *a = arg;
+    return !kafka_ends(a->rk, a->topic, 0, &a->low, &a->high, 2000);
+}
+
+/* librdkafka's own question for both ends goes on until the broker is back. */
+Test(faults, who_asks_a_dead_leader_for_ends_hears_so_in_time, .timeout = 60) {
+    autofree(kafka_free) struct kafka *k = kafka_start_mock(2);
+    char topic[TOPIC_NAME];
+    rd_kafka_t *rk = one_record(k, topic);
+    struct asked a = {rk, topic, -1, -1};
+    cr_assert_eq(rd_kafka_mock_partition_set_leader(kafka_mock(k), topic, 0, 1), 0);
+    cr_assert(wait_until(finds_ends, &a, 20000));
+    cr_assert_eq(rd_kafka_mock_broker_set_down(kafka_mock(k), 1), 0);
+    cr_assert_not(finds_ends(&a));
+    cr_assert_eq(rd_kafka_mock_partition_set_leader(kafka_mock(k), topic, 0, 2), 0);
+    a.high = -1;
+    cr_assert(wait_until(finds_ends, &a, 20000));
+    cr_assert(a.low == 0 && a.high == 1);
     rd_kafka_destroy(rk);
 }
 

@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "consumer/kafka_util.h"
 #include "consumer/metrics.h"
 #include "model/internal.h"
 #include "model/share.h"
@@ -361,8 +362,8 @@ static bool others_at_end(void *arg) {
     bool all = !rd_kafka_committed(p->s->probe, list, 10000);
     for (int i = 0; i < list->cnt && all; i++) {
         int64_t low, high;
-        all = !rd_kafka_query_watermark_offsets(p->s->probe, p->s->clickstream,
-                                                list->elems[i].partition, &low, &high, 10000) &&
+        all = !kafka_ends(p->s->probe, p->s->clickstream, list->elems[i].partition, &low, &high,
+                          10000) &&
               list->elems[i].offset == high;
     }
     rd_kafka_topic_partition_list_destroy(list);

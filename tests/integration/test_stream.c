@@ -6,6 +6,7 @@
 #include <stdio.h>
 
 #include "consumer/encode.h"
+#include "consumer/kafka_util.h"
 #include "tests/support/feed.h"
 
 /* ---- what cannot be used ---- */
@@ -437,8 +438,7 @@ Test(stream, numbers_of_several_processes_add_up, .timeout = 120) {
     double events = 0;
     for (int p = 0; p < 4; p++) {
         int64_t low, high;
-        cr_assert_eq(
-            rd_kafka_query_watermark_offsets(s.probe, s.clickstream, p, &low, &high, 10000), 0);
+        cr_assert_eq(kafka_ends(s.probe, s.clickstream, p, &low, &high, 10000), 0);
         events += (double)high;
     }
     struct sents all;

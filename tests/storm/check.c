@@ -2,6 +2,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "consumer/kafka_util.h"
 #include "tests/storm/storm.h"
 #include "tests/support/feed.h"
 
@@ -220,7 +221,7 @@ static uint64_t came_in(struct service *s) {
     uint64_t n = 0;
     for (int p = 0; p < s->partitions; p++) {
         int64_t low, high;
-        if (rd_kafka_query_watermark_offsets(s->probe, s->clickstream, p, &low, &high, 30000))
+        if (kafka_ends(s->probe, s->clickstream, p, &low, &high, 30000))
             test_die("partition %d has no end", p);
         n += (uint64_t)high;
     }

@@ -4,6 +4,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "consumer/kafka_util.h"
 #include "tests/storm/storm.h"
 #include "tests/support/feed.h"
 
@@ -97,8 +98,7 @@ void storm_wait(struct storm *st, int64_t ms) {
 static bool ends(struct storm *st, int64_t *ret) {
     for (int p = 0; p < STORM_PARTITIONS; p++) {
         int64_t low;
-        if (rd_kafka_query_watermark_offsets(st->s.probe, st->s.clickstream, p, &low, &ret[p],
-                                             PROBE_MS)) {
+        if (kafka_ends(st->s.probe, st->s.clickstream, p, &low, &ret[p], PROBE_MS)) {
             service_probe(&st->s);
             return false;
         }

@@ -1,5 +1,6 @@
 #include <stdio.h>
 
+#include "consumer/kafka_util.h"
 #include "tests/support/support.h"
 
 enum { KAFKA_TIMEOUT_MS = 30000 };
@@ -274,8 +275,7 @@ struct ending {
 static bool ending_known(void *arg) {
     struct ending *e = arg;
     int64_t low;
-    return !rd_kafka_query_watermark_offsets(e->rk, e->p->topic, e->p->partition, &low,
-                                             &e->p->offset, KAFKA_TIMEOUT_MS);
+    return !kafka_ends(e->rk, e->p->topic, e->p->partition, &low, &e->p->offset, KAFKA_TIMEOUT_MS);
 }
 
 /* Where each partition ends now, what is not decided yet included. A new topic may have no leader

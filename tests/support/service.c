@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "consumer/clock.h"
+#include "consumer/kafka_util.h"
 
 /* ---- a deployment ---- */
 
@@ -292,7 +293,7 @@ static bool at_end(struct service *s, char *why, size_t why_n) {
     for (int p = 0; p < s->partitions && all; p++) {
         int64_t low, high;
         rd_kafka_topic_partition_t *e = &list->elems[p];
-        err = rd_kafka_query_watermark_offsets(s->probe, s->clickstream, p, &low, &high, 10000);
+        err = kafka_ends(s->probe, s->clickstream, p, &low, &high, 10000);
         all = !err && !e->err && (e->offset == high || (e->offset < 0 && high == 0));
         if (!all)
             snprintf(why, why_n, "partition %d: committed %lld of %lld, %s", p,
