@@ -51,7 +51,7 @@ static void put_item(struct service *s, struct encoder *e, const char *id) {
 
 /* With outputs in its format nothing can be written without it: the start waits, and ends when
  * asked to. */
-Test(catalogue, a_start_waits_for_a_registry_that_is_away, .timeout = 90) {
+Test(catalogue, a_start_waits_for_a_registry_that_is_away, .timeout = 300) {
     struct MHD_Daemon *registry = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
                                                    respond, NULL, MHD_OPTION_END);
     cr_assert_not_null(registry);
@@ -77,7 +77,7 @@ Test(catalogue, a_start_waits_for_a_registry_that_is_away, .timeout = 90) {
 }
 
 /* Without the registry the start waits; no record is given up. */
-Test(catalogue, waits_for_the_schema_registry, .timeout = 90) {
+Test(catalogue, waits_for_the_schema_registry, .timeout = 300) {
     struct MHD_Daemon *registry = MHD_start_daemon(MHD_USE_INTERNAL_POLLING_THREAD, 0, NULL, NULL,
                                                    respond, NULL, MHD_OPTION_END);
     cr_assert_not_null(registry);
@@ -177,7 +177,7 @@ static bool letters_there(void *arg) {
 
 /* Two processes meet every bad record: one letter each, and none is lost when the process that
  * writes them is killed. What was bad before the start has none. */
-Test(catalogue, bad_records_become_dead_letters_of_one_process, .timeout = 120) {
+Test(catalogue, bad_records_become_dead_letters_of_one_process, .timeout = 300) {
     struct service s;
     service_open(&s, kafka_start(1), 2, NULL);
     service_option(&s, "kafka.session.timeout.ms=6000");

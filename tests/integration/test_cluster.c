@@ -95,7 +95,7 @@ static long long stream_length(struct fixture *f) {
     return n;
 }
 
-Test(cluster, keys_go_to_the_nodes_of_their_slots, .timeout = 60) {
+Test(cluster, keys_go_to_the_nodes_of_their_slots, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 0);
     put_all(&f);
@@ -128,7 +128,7 @@ static void *move_slots(void *arg) {
     return NULL;
 }
 
-Test(cluster, resharding_under_load_loses_and_reorders_nothing, .timeout = 90) {
+Test(cluster, resharding_under_load_loses_and_reorders_nothing, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 0);
     struct key_value kv[] = {{"n", "1", 0}};
@@ -153,7 +153,7 @@ Test(cluster, resharding_under_load_loses_and_reorders_nothing, .timeout = 90) {
 }
 
 /* Its keys are asked for at the other node while the slot is half moved. */
-Test(cluster, a_slot_in_between_is_written_on_both_sides, .timeout = 60) {
+Test(cluster, a_slot_in_between_is_written_on_both_sides, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 0);
     char id[2][64];
@@ -191,7 +191,7 @@ Test(cluster, a_slot_in_between_is_written_on_both_sides, .timeout = 60) {
     tear_down(&f);
 }
 
-Test(cluster, a_replica_takes_over_and_gets_everything, .timeout = 90) {
+Test(cluster, a_replica_takes_over_and_gets_everything, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 1);
     put_all(&f);
@@ -211,7 +211,7 @@ static bool noticed(void *arg) {
     return cache_wiped(arg);
 }
 
-Test(cluster, one_node_that_lost_its_data_is_noticed, .timeout = 60) {
+Test(cluster, one_node_that_lost_its_data_is_noticed, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 0);
     put_all(&f);
@@ -226,7 +226,7 @@ Test(cluster, one_node_that_lost_its_data_is_noticed, .timeout = 60) {
     tear_down(&f);
 }
 
-Test(cluster, a_command_is_answered_by_whoever_knows, .timeout = 60) {
+Test(cluster, a_command_is_answered_by_whoever_knows, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 0);
     put_all(&f);
@@ -283,7 +283,7 @@ static void impostor_stop(struct impostor *im) {
     close(im->fd);
 }
 
-Test(cluster, a_map_of_two_thousand_million_ranges_is_not_waited_for, .timeout = 60) {
+Test(cluster, a_map_of_two_thousand_million_ranges_is_not_waited_for, .timeout = 300) {
     struct impostor im = {.says = "*2000000000\r\n"};
     struct fixture f = {0};
     char address[32];
@@ -309,7 +309,7 @@ static void open_pair(struct fixture *f) {
     nodes_until(&f->nodes, 1, "INFO replication", "master_link_status:up");
 }
 
-Test(addresses, the_one_of_several_that_takes_writes_is_found, .timeout = 60) {
+Test(addresses, the_one_of_several_that_takes_writes_is_found, .timeout = 300) {
     struct fixture f;
     open_pair(&f);
     char address[96];
@@ -327,7 +327,7 @@ Test(addresses, the_one_of_several_that_takes_writes_is_found, .timeout = 60) {
     tear_down(&f);
 }
 
-Test(addresses, sentinels_tell_where_the_master_went, .timeout = 90) {
+Test(addresses, sentinels_tell_where_the_master_went, .timeout = 300) {
     struct fixture f;
     open_pair(&f);
     size_t s = nodes_add_sentinel(&f.nodes, 0);

@@ -267,7 +267,7 @@ static void run_through(struct service *s) {
 }
 
 /* The first transaction is refused before anything is written. */
-Test(exact, what_was_learned_in_vain_is_undone, .timeout = 120) {
+Test(exact, what_was_learned_in_vain_is_undone, .timeout = 300) {
     struct fixture f;
     struct service even;
     struct metrics m;
@@ -296,7 +296,7 @@ static bool one_has_ended(void *arg) {
     return !process_running(pid[0]) || !process_running(pid[1]);
 }
 
-Test(exact, who_is_not_alone_stops_and_says_so, .timeout = 120) {
+Test(exact, who_is_not_alone_stops_and_says_so, .timeout = 300) {
     static const char *const name[] = {"a", "b"};
     struct fixture f;
     pid_t pid[2];
@@ -347,7 +347,7 @@ static void run_until_head(struct fixture *f, const char *log, const char *optio
     service_end(&f->s, pid, log);
 }
 
-Test(exact, a_state_that_was_not_kept_up_is_not_gone_on_from, .timeout = 180) {
+Test(exact, a_state_that_was_not_kept_up_is_not_gone_on_from, .timeout = 300) {
     struct fixture f;
     open_on(&f, kafka_start_mock(1), 1);
     run_until_head(&f, "first", NULL, true);

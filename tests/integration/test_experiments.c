@@ -88,7 +88,7 @@ static int beckon(struct service *s, const char *a, const char *b, const char *c
     return rc;
 }
 
-Test(experiments, find_a_known_effect_across_a_kill_and_refuse_a_change, .timeout = 180) {
+Test(experiments, find_a_known_effect_across_a_kill_and_refuse_a_change, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 2, campaigns);
@@ -143,7 +143,7 @@ static bool kept(void *s) {
     return service_said(s, "one", "campaigns-kept") > 0;
 }
 
-Test(experiments, stop_an_arm_that_loses_and_keep_what_is_in_use_over_a_reload, .timeout = 180) {
+Test(experiments, stop_an_arm_that_loses_and_keep_what_is_in_use_over_a_reload, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     char text[1000];

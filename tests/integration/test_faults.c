@@ -108,7 +108,7 @@ static void expect_same_answers(struct service *s) {
 
 /* Refusals after which the transaction cannot go on: it is aborted, the worker goes back
  * to what is committed and takes the events again. And some that only ask for patience. */
-Test(faults, refused_transactions_are_done_again, .timeout = 150) {
+Test(faults, refused_transactions_are_done_again, .timeout = 300) {
     static const struct {
         const char *name;
         int api;
@@ -149,7 +149,7 @@ Test(faults, refused_transactions_are_done_again, .timeout = 150) {
 
 /* Each request is refused once for a passing reason, some at the start, some in full run. Not
  * heartbeats: a member that joins again while it is joining is more than the mock cluster takes. */
-Test(faults, refusals_of_any_request_are_waited_out, .timeout = 150) {
+Test(faults, refusals_of_any_request_are_waited_out, .timeout = 300) {
     static const struct {
         int api;
         rd_kafka_resp_err_t err;
@@ -200,7 +200,7 @@ Test(faults, refusals_of_any_request_are_waited_out, .timeout = 150) {
 
 /* The broker takes no triggers for a while: every transaction that holds one is aborted,
  * and a reader of committed records never learns of it. */
-Test(faults, a_topic_that_refuses_records_holds_the_stream_and_loses_nothing, .timeout = 120) {
+Test(faults, a_topic_that_refuses_records_holds_the_stream_and_loses_nothing, .timeout = 300) {
     if (!test_brokers())
         cr_skip_test("needs limits per topic and isolated transactions");
     autofree(kafka_free) struct kafka *k = kafka_start(1);
@@ -241,7 +241,7 @@ static bool has_ended(void *pid) {
 
 /* The broker answers both alike, but one who hung for longer than a transaction may last was not
  * replaced: it goes on by itself. */
-Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeout = 120) {
+Test(faults, who_hung_in_a_transaction_goes_on_and_who_was_replaced_ends, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
     struct service s;
     struct feed f;
@@ -327,7 +327,7 @@ Test(faults, who_asks_a_dead_leader_for_ends_hears_so_in_time, .timeout = 60) {
 }
 
 /* A coordinator that takes its time is no reason to end. */
-Test(faults, offsets_that_are_refused_for_long_are_waited_for, .timeout = 150) {
+Test(faults, offsets_that_are_refused_for_long_are_waited_for, .timeout = 300) {
     enum { OFTEN = 105 };
     static rd_kafka_resp_err_t often[OFTEN];
     for (int i = 0; i < OFTEN; i++)
@@ -349,7 +349,7 @@ Test(faults, offsets_that_are_refused_for_long_are_waited_for, .timeout = 150) {
 /* After an outage of all brokers: one has forgotten the transaction it is asked to end, or took in
  * a member whose answer was lost, and then holds the member for another. Neither ends the process.
  */
-Test(faults, an_outage_that_leaves_brokers_forgetful_is_started_anew_from, .timeout = 150) {
+Test(faults, an_outage_that_leaves_brokers_forgetful_is_started_anew_from, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
     struct service s;
     struct feed f;
@@ -378,7 +378,7 @@ Test(faults, an_outage_that_leaves_brokers_forgetful_is_started_anew_from, .time
 
 /* A price that fell is news from another topic: going back in the stream does not bring it again.
  */
-Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 90) {
+Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 300) {
     if (!test_brokers())
         cr_skip_test("needs limits per topic and isolated transactions");
     autofree(kafka_free) struct kafka *k = kafka_start(1);
@@ -416,7 +416,7 @@ Test(faults, a_price_that_fell_survives_an_aborted_transaction, .timeout = 90) {
 }
 
 /* The last commit fails: its offsets must not be committed by the leaving of the group. */
-Test(faults, a_refused_last_commit_commits_no_offsets, .timeout = 120) {
+Test(faults, a_refused_last_commit_commits_no_offsets, .timeout = 300) {
     if (!test_brokers())
         cr_skip_test("needs limits per topic and isolated transactions");
     autofree(kafka_free) struct kafka *k = kafka_start(1);
@@ -448,7 +448,7 @@ Test(faults, a_refused_last_commit_commits_no_offsets, .timeout = 120) {
 }
 
 /* Asked to stop while no broker answers: it gives up after a while. */
-Test(faults, stopping_without_a_broker_ends, .timeout = 120) {
+Test(faults, stopping_without_a_broker_ends, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
     struct service s;
     struct feed f;
@@ -491,7 +491,7 @@ static void click_and_await(struct service *s, const char *user, size_t carts, d
 
 /* Timers of quiet partitions and the age of profiles go by the time that passes, not by what
  * the clock shows. */
-Test(faults, a_clock_that_steps_fires_no_timer_early_or_late, .timeout = 90) {
+Test(faults, a_clock_that_steps_fires_no_timer_early_or_late, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 1,

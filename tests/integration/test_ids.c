@@ -38,7 +38,7 @@ static void expect_plain(const char *log) {
     }
 }
 
-Test(ids, cannot_forge_keys_or_lines_of_the_log, .timeout = 120) {
+Test(ids, cannot_forge_keys_or_lines_of_the_log, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start_mock(1);
     struct service s;
     service_open(&s, k, 1, NULL);

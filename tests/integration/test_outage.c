@@ -45,7 +45,7 @@ static bool flowing(void *arg) {
 }
 
 /* Another process joins and takes partitions while the first one waits for Redis. */
-Test(outage, partitions_move_while_redis_is_away, .timeout = 120) {
+Test(outage, partitions_move_while_redis_is_away, .timeout = 300) {
     struct fixture f;
     set_up(&f, kafka_start(1), 4);
     service_start(&f.s);
@@ -65,7 +65,7 @@ Test(outage, partitions_move_while_redis_is_away, .timeout = 120) {
     tear_down(&f);
 }
 
-Test(outage, redis_gone_in_the_middle_loses_nothing, .timeout = 120) {
+Test(outage, redis_gone_in_the_middle_loses_nothing, .timeout = 300) {
     struct fixture f;
     set_up(&f, kafka_start(1), 2);
     service_start(&f.s);
@@ -107,7 +107,7 @@ static bool all_but_triggers(void *arg) {
 
 /* Nothing comes in afterwards, and no interval is over: what was there is written again because
  * it is missing. */
-Test(outage, an_emptied_redis_is_filled_again_without_events, .timeout = 120) {
+Test(outage, an_emptied_redis_is_filled_again_without_events, .timeout = 300) {
     struct fixture f = {.kafka = kafka_start(1)};
     service_open(&f.s, f.kafka, 2, feed_campaigns);
     service_option(&f.s, "lists.similar_interval=1d");
@@ -128,7 +128,7 @@ Test(outage, an_emptied_redis_is_filled_again_without_events, .timeout = 120) {
 
 /* Asked to stop while Redis is away: it does not wait for ever, and what it did not
  * commit is done by the next one. */
-Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 120) {
+Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 300) {
     struct fixture f;
     set_up(&f, kafka_start(1), 2);
     service_start(&f.s);

@@ -70,7 +70,7 @@ static void put_views(struct service *s, int64_t now) {
         }
 }
 
-Test(restart, what_was_known_is_known_again, .timeout = 120) {
+Test(restart, what_was_known_is_known_again, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 2, campaigns);
@@ -150,7 +150,7 @@ static bool quiet_is_back(void *arg) {
 }
 
 /* A wiped Redis is filled although the stream never pauses for it. */
-Test(restart, a_wiped_redis_is_filled_under_load, .timeout = 120) {
+Test(restart, a_wiped_redis_is_filled_under_load, .timeout = 300) {
     if (!test_brokers())
         cr_skip_test("the mock cluster keeps too few records");
     autofree(kafka_free) struct kafka *k = kafka_start(1);

@@ -94,7 +94,7 @@ static uint64_t refused_at_start(struct fixture *f) {
     return metric_get(&m.snapshots_refused);
 }
 
-Test(state, a_snapshot_is_read_and_one_that_is_damaged_is_not_used, .timeout = 180) {
+Test(state, a_snapshot_is_read_and_one_that_is_damaged_is_not_used, .timeout = 300) {
     struct fixture f;
     set_up(&f);
     write_one(&f);
@@ -115,7 +115,7 @@ Test(state, a_snapshot_is_read_and_one_that_is_damaged_is_not_used, .timeout = 1
 
 /* Whole, but not this partition's as it stands: of a neighbour, another cluster, a time that the
  * changelog has not reached, or so old that deletions may be missing. */
-Test(state, a_snapshot_that_does_not_fit_is_not_used, .timeout = 180) {
+Test(state, a_snapshot_that_does_not_fit_is_not_used, .timeout = 300) {
     struct fixture f;
     struct snapshot_head right;
     struct snapshot_reader *reader;
@@ -142,7 +142,7 @@ Test(state, a_snapshot_that_does_not_fit_is_not_used, .timeout = 180) {
     tear_down(&f);
 }
 
-Test(state, a_full_disk_costs_the_snapshot_and_nothing_else, .timeout = 120) {
+Test(state, a_full_disk_costs_the_snapshot_and_nothing_else, .timeout = 300) {
     struct fixture f;
     set_up(&f);
     service_start(&f.s);
@@ -169,7 +169,7 @@ Test(state, a_full_disk_costs_the_snapshot_and_nothing_else, .timeout = 120) {
     tear_down(&f);
 }
 
-Test(state, who_stood_by_takes_over_with_only_the_tail_to_read, .timeout = 180) {
+Test(state, who_stood_by_takes_over_with_only_the_tail_to_read, .timeout = 300) {
     if (!test_brokers())
         cr_skip_test("the mock cluster does not isolate transactions");
     autofree(kafka_free) struct kafka *k = kafka_start(1);

@@ -127,7 +127,7 @@ static void expect_letter(struct service *s, struct decoder *d, const struct rec
     decoder_reset(d);
 }
 
-Test(stream, what_cannot_be_used_is_kept_with_its_reason, .timeout = 90) {
+Test(stream, what_cannot_be_used_is_kept_with_its_reason, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 1, NULL);
@@ -177,7 +177,7 @@ Test(stream, what_cannot_be_used_is_kept_with_its_reason, .timeout = 90) {
     service_close(&s);
 }
 
-Test(stream, bad_json_is_refused_and_the_rest_goes_on, .timeout = 90) {
+Test(stream, bad_json_is_refused_and_the_rest_goes_on, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 1, NULL);
@@ -278,7 +278,7 @@ static void expect_known(struct service *s, uint64_t controls, uint64_t items) {
     cr_assert(wait_until(known, &c, 20000));
 }
 
-Test(stream, wishes_and_catalogue_are_obeyed_at_once, .timeout = 120) {
+Test(stream, wishes_and_catalogue_are_obeyed_at_once, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 2, campaigns);
@@ -350,7 +350,7 @@ static bool lists_there(void *s) {
     return service_keys(s, "beckon:top:*") == FEED_USERS;
 }
 
-Test(stream, at_least_once_loses_nothing_and_takes_each_event_once, .timeout = 120) {
+Test(stream, at_least_once_loses_nothing_and_takes_each_event_once, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     service_open(&s, k, 2, feed_campaigns);
@@ -422,7 +422,7 @@ static bool numbers_are(void *arg) {
            (n->decisions < 0 || decided(n->s) == n->decisions);
 }
 
-Test(stream, numbers_of_several_processes_add_up, .timeout = 120) {
+Test(stream, numbers_of_several_processes_add_up, .timeout = 300) {
     autofree(kafka_free) struct kafka *k = kafka_start(1);
     struct service s;
     struct feed feed;

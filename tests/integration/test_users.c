@@ -73,7 +73,7 @@ static bool all_written(void *arg) {
            service_keys(arg, "beckon:processes") == 1;
 }
 
-Test(users, have_what_they_need_and_no_more, .timeout = 120) {
+Test(users, have_what_they_need_and_no_more, .timeout = 300) {
     struct service s;
     struct feed feed;
     autofree(kafka_free) struct kafka *kafka = kafka_start(1);
@@ -150,7 +150,7 @@ static bool all_lists(void *arg) {
 }
 
 /* Intake waits until the replica has taken over; nothing is lost, nothing sent twice. */
-Test(users, of_a_cluster_lose_nothing_when_a_master_dies, .timeout = 120) {
+Test(users, of_a_cluster_lose_nothing_when_a_master_dies, .timeout = 300) {
     struct clustered c;
     struct feed feed;
     cluster_start(&c.nodes, 3, 1);

@@ -67,15 +67,22 @@ struct turn {
     void *arg;
 };
 
+/* About as many as the other side takes in meanwhile; sanitizers slow it down. */
+#ifdef __SANITIZE_ADDRESS__
+enum { TURN_EVENTS = 3 };
+#else
+enum { TURN_EVENTS = 10 };
+#endif
+
 static bool take_turn(void *arg) {
     struct turn *t = arg;
-    feed_some(t->f, 10);
+    feed_some(t->f, TURN_EVENTS);
     return t->done(t->arg);
 }
 
 void feed_while_not(struct feed *f, bool (*done)(void *arg), void *arg) {
     struct turn t = {f, done, arg};
-    if (!wait_until(take_turn, &t, 60000))
+    if (!wait_until(take_turn, &t, 120000))
         test_die("what was fed for does not come");
 }
 
@@ -102,7 +109,7 @@ static bool said(void *arg) {
 void feed_until_said(struct feed *f, const char *instance, const char *text, size_t times) {
     struct awaited a = {f->s, instance, text, times};
     struct turn t = {f, said, &a};
-    if (wait_until(take_turn, &t, 60000))
+    if (wait_until(take_turn, &t, 120000))
         return;
     autofree(free) char *log = service_log(f->s, instance);
     test_die("instance %s did not say %s %zu times:\n%s", instance, text, times, log);

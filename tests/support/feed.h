@@ -23,9 +23,9 @@ struct feed {
 };
 void feed_start(struct feed *f, struct service *s); /* puts the catalogue */
 void feed_some(struct feed *f, unsigned events);
-/* Produces some hundred events a second for so long. */
+/* Produces some hundred events a second for so long, fewer under sanitizers. */
 void feed_for(struct feed *f, int64_t ms);
-/* The same until `done`; fails the test after a minute. */
+/* The same until `done`; fails the test after two minutes. */
 void feed_while_not(struct feed *f, bool (*done)(void *arg), void *arg);
 /* The same until the instance's log has a text so often. */
 void feed_until_said(struct feed *f, const char *instance, const char *text, size_t times);

@@ -68,7 +68,8 @@ void service_item(struct service *s, const char *id, const char *category, doubl
 void service_consent(struct service *s, const char *user, const char *channel, bool granted);
 int64_t service_now_ms(void); /* wall clock */
 
-/* All that is in the clickstream is committed by the group; fails the test after `timeout_ms`. */
+/* All that is in the clickstream is committed by the group; fails the test once nothing more was
+ * committed for `timeout_ms`. */
 void service_drain(struct service *s, int64_t timeout_ms);
 bool service_drained(struct service *s);
 
