@@ -69,7 +69,10 @@ HOGWILD static void highest_c(size_t m, size_t n, const float *c, uint32_t *ret)
 #define MATRIX_KERNELS(isa, ...)                                                                   \
     __VA_ARGS__ HOGWILD static void matvec_##isa(size_t rows, size_t n, const float *m,            \
                                                  const float *x, float *y) {                       \
-        for (size_t r = 0; r < rows; r++)                                                          \
+        size_t r = 0;                                                                              \
+        for (; r + 4 <= rows; r += 4)                                                              \
+            four_dots_##isa(n, m + r * n, x, y + r);                                               \
+        for (; r < rows; r++)                                                                      \
             y[r] = dot_##isa(n, m + r * n, x);                                                     \
     }                                                                                              \
     __VA_ARGS__ HOGWILD static void matvec_t_##isa(size_t rows, size_t n, const float *m,          \
@@ -95,6 +98,11 @@ HOGWILD static void highest_c(size_t m, size_t n, const float *c, uint32_t *ret)
         .select = select_##isa,                                                                    \
         .highest = highest_##isa,                                                                  \
     };
+
+HOGWILD static void four_dots_c(size_t n, const float *m, const float *x, float *y) {
+    for (size_t r = 0; r < 4; r++)
+        y[r] = dot_c(n, m + r * n, x);
+}
 
 MATRIX_KERNELS(c)
 
@@ -132,6 +140,40 @@ AVX2 HOGWILD static inline float dot_avx2(size_t n, const float *x, const float 
         }
     }
     return fold8(_mm256_add_ps(lo, hi));
+}
+
+/* Of four rows: their sums are folded side by side. */
+AVX2 HOGWILD static inline void four_dots_avx2(size_t n, const float *m, const float *x, float *y) {
+    __m256 s[4], lo[4], hi[4];
+    for (size_t r = 0; r < 4; r++)
+        lo[r] = hi[r] = _mm256_setzero_ps();
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t r = 0; r < 4; r++) {
+            const float *row = m + r * n + i;
+            lo[r] = _mm256_fmadd_ps(_mm256_loadu_ps(row), _mm256_loadu_ps(x + i), lo[r]);
+            hi[r] = _mm256_fmadd_ps(_mm256_loadu_ps(row + 8), _mm256_loadu_ps(x + i + 8), hi[r]);
+        }
+    if (i < n) {
+        __m256i k = tail_mask(n - i), k8 = tail_mask(n - i > 8 ? n - i - 8 : 0);
+        for (size_t r = 0; r < 4; r++) {
+            const float *row = m + r * n + i;
+            lo[r] =
+                _mm256_fmadd_ps(_mm256_maskload_ps(row, k), _mm256_maskload_ps(x + i, k), lo[r]);
+            hi[r] = _mm256_fmadd_ps(_mm256_maskload_ps(row + 8, k8),
+                                    _mm256_maskload_ps(x + i + 8, k8), hi[r]);
+        }
+    }
+    for (size_t r = 0; r < 4; r++)
+        s[r] = _mm256_add_ps(lo[r], hi[r]);
+    __m256 a = _mm256_add_ps(_mm256_permute2f128_ps(s[0], s[2], 0x20),
+                             _mm256_permute2f128_ps(s[0], s[2], 0x31));
+    __m256 b = _mm256_add_ps(_mm256_permute2f128_ps(s[1], s[3], 0x20),
+                             _mm256_permute2f128_ps(s[1], s[3], 0x31));
+    a = _mm256_add_ps(_mm256_unpacklo_ps(a, b),
+                      _mm256_unpackhi_ps(a, b)); /* rows 0 1 0 1, 2 3 2 3 */
+    __m128 low = _mm256_castps256_ps128(a), high = _mm256_extractf128_ps(a, 1);
+    _mm_storeu_ps(y, _mm_add_ps(_mm_movelh_ps(low, high), _mm_movehl_ps(high, low)));
 }
 
 AVX2 HOGWILD static inline void copy_avx2(size_t n, const float *x, float *y) {
@@ -225,6 +267,34 @@ AVX512 HOGWILD static inline float dot_avx512(size_t n, const float *x, const fl
     __m128 h = _mm_add_ps(_mm256_castps256_ps128(q), _mm256_extractf128_ps(q, 1));
     h = _mm_add_ps(h, _mm_movehl_ps(h, h));
     return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+}
+
+/* Of four rows: their sums are folded side by side. */
+AVX512 HOGWILD static inline void four_dots_avx512(size_t n, const float *m, const float *x,
+                                                   float *y) {
+    __m512 s[4];
+    for (size_t r = 0; r < 4; r++)
+        s[r] = _mm512_setzero_ps();
+    size_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        for (size_t r = 0; r < 4; r++)
+            s[r] = _mm512_fmadd_ps(_mm512_loadu_ps(m + r * n + i), _mm512_loadu_ps(x + i), s[r]);
+    if (i < n) {
+        __mmask16 k = (__mmask16)((1u << (n - i)) - 1);
+        for (size_t r = 0; r < 4; r++)
+            s[r] = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(k, m + r * n + i),
+                                         _mm512_maskz_loadu_ps(k, x + i), s[r], k);
+    }
+    __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[2], 0x44),
+                             _mm512_shuffle_f32x4(s[0], s[2], 0xee));
+    __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(s[1], s[3], 0x44),
+                             _mm512_shuffle_f32x4(s[1], s[3], 0xee));
+    /* quarters: rows 0 2 and 1 3 */
+    __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    c = _mm512_add_ps(c, _mm512_permute_ps(c, 0x4e));
+    c = _mm512_add_ps(c, _mm512_permute_ps(c, 0xb1)); /* in each quarter the sum: 0 2 1 3 */
+    __m512i pick = _mm512_castsi128_si512(_mm_setr_epi32(0, 8, 4, 12));
+    _mm_storeu_ps(y, _mm512_castps512_ps128(_mm512_permutexvar_ps(pick, c)));
 }
 
 AVX512 HOGWILD static inline void copy_avx512(size_t n, const float *x, float *y) {

@@ -20,7 +20,7 @@ HOGWILD void matmul_c(MATMUL_ARGS) {
 
 #if defined(__x86_64__)
 
-enum { ROWS_MAX = 8, COLS_MAX = 4 };
+enum { ROWS_MAX = 8, COLS_MAX = 8 };
 
 #define UNROLL _Pragma("GCC unroll 8")
 
@@ -57,11 +57,33 @@ enum { ROWS_MAX = 8, COLS_MAX = 4 };
             block_##isa(1, C, k, a + i * ai, ai, ap, b + j, ldb, c + i * ldc + j, ldc);            \
     }
 
+/* The only row: as many vectors side by side as registers hold, because each waits for its own last
+ * sum. */
+#define ONE_ROW_OF(isa, C)                                                                         \
+    case C:                                                                                        \
+        block_##isa(1, C, k, a, ai, ap, b + j, ldb, c + j, ldc);                                   \
+        break;
+#define ONE_ROW(isa, W)                                                                            \
+    for (size_t cols; m == 1 && j < n; j += cols * W) {                                            \
+        cols = MIN((n - j) / W, COLS_MAX);                                                         \
+        switch (cols) {                                                                            \
+            ONE_ROW_OF(isa, 1)                                                                     \
+            ONE_ROW_OF(isa, 2)                                                                     \
+            ONE_ROW_OF(isa, 3)                                                                     \
+            ONE_ROW_OF(isa, 4)                                                                     \
+            ONE_ROW_OF(isa, 5)                                                                     \
+            ONE_ROW_OF(isa, 6)                                                                     \
+            ONE_ROW_OF(isa, 7)                                                                     \
+            ONE_ROW_OF(isa, 8)                                                                     \
+        }                                                                                          \
+    }
+
 #define AVX2 __attribute__((target("avx2,fma")))
 AVX2 BLOCK(avx2, __m256, _mm256_loadu_ps, _mm256_storeu_ps, _mm256_set1_ps, _mm256_fmadd_ps)
 
 AVX2 HOGWILD void matmul_avx2(MATMUL_ARGS) {
     size_t j = 0;
+    ONE_ROW(avx2, 8)
     PANEL(avx2, 3, 4, 32)
     PANEL(avx2, 5, 2, 16)
 }
@@ -71,6 +93,7 @@ AVX512 BLOCK(avx512, __m512, _mm512_loadu_ps, _mm512_storeu_ps, _mm512_set1_ps, 
 
 AVX512 HOGWILD void matmul_avx512(MATMUL_ARGS) {
     size_t j = 0;
+    ONE_ROW(avx512, 16)
     PANEL(avx512, 6, 4, 64)
     PANEL(avx512, 8, 2, 32)
     PANEL(avx512, 8, 1, 16)
