@@ -54,7 +54,7 @@ void sway_free(struct sway *s) {
 
 static uint32_t depth_of(const float *own) {
     float share = own[FO_VALUE] > 0 ? own[FO_PERCENT_VALUE] / own[FO_VALUE] * 0.2f : 0;
-    share = fmaxf(share, own[FO_AMOUNT]);
+    share = share > own[FO_AMOUNT] ? share : own[FO_AMOUNT];
     return !own[FO_ONE] ? 0 : share <= 0 ? 1 : share <= 0.075f ? 2 : share <= 0.15f ? 3 : 4;
 }
 
@@ -79,14 +79,14 @@ void sway_choose(const struct sway *s, const struct arms *arms, const float *mea
     }
     float x[COLUMNS];
     uint32_t best = 0;
-    double most = 0, sd;
+    double most = 0;
     /* the same for all depths, so that nothing knows as much */
     columns_of(arms->shared, arms->own + foremost * FEATURES_OWN, x);
     for (uint32_t d = 1; d < DEPTHS; d++) {
         double effect = of[d] < 0 ? -INFINITY : mean[of[d]];
         if (of[d] >= 0 && uplift_samples(s->all) >= KNOWN) {
             double learned;
-            uplift_effect(s->all, x, d, &learned, &sd);
+            uplift_effect(s->all, x, d, &learned, NULL);
             effect = (effect + learned) / 2;
         }
         if (effect > most) {

@@ -186,25 +186,34 @@ int uplift_fit(struct uplift *u, const struct uplift_sample *s, size_t n, uint32
     return r;
 }
 
-void uplift_effect(const struct uplift *u, const float *x, uint32_t t, double *ret_mean,
-                   double *ret_sd) {
-    *ret_mean = *ret_sd = 0;
-    if (!(u->fit[0].n > 0))
-        return;
+/* Of the difference that models of outcomes see, by their slopes for the treatment and the control.
+ */
+static double outcomes_sd(const struct uplift *u, const float *x, uint32_t t, double slope_t,
+                          double slope_0) {
     float z[RIDGE_DIM_MAX] = {0};
-    double slope_0, slope_t, mean, sd, correction, its_sd;
-    *ret_mean = outcome(u, score(u, x, t), &slope_t) - outcome(u, score(u, x, 0), &slope_0);
+    double mean, sd;
     for (uint32_t i = 0; i < u->c.columns; i++) {
         z[i] = (float)(slope_t - slope_0) * x[i];
         z[(size_t)t * u->c.columns + i] = (float)slope_t * x[i];
     }
     ridge_estimate(&u->fit[0], z, &mean, &sd);
-    *ret_sd = sd;
-    if (u->fit[t].n > 0) {
-        ridge_estimate(&u->fit[t], x, &correction, &its_sd);
-        *ret_mean += correction;
-        *ret_sd = hypot(sd, its_sd);
-    }
+    return sd;
+}
+
+void uplift_effect(const struct uplift *u, const float *x, uint32_t t, double *ret_mean,
+                   double *ret_sd) {
+    double slope_0, slope_t, correction = 0, its_sd = 0;
+    *ret_mean = 0;
+    if (ret_sd)
+        *ret_sd = 0;
+    if (!(u->fit[0].n > 0))
+        return;
+    if (u->fit[t].n > 0)
+        ridge_estimate(&u->fit[t], x, &correction, ret_sd ? &its_sd : NULL);
+    double treated = outcome(u, score(u, x, t), &slope_t);
+    *ret_mean = treated - outcome(u, score(u, x, 0), &slope_0) + correction;
+    if (ret_sd)
+        *ret_sd = hypot(outcomes_sd(u, x, t, slope_t, slope_0), its_sd);
 }
 
 void uplift_clear(struct uplift *u) {

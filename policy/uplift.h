@@ -65,7 +65,8 @@ int uplift_fit(struct uplift *u, const struct uplift_sample *s, size_t n, uint32
 
 /* Mean and standard deviation of the effect of a treatment, 1 <= t < arms, and the expected
  * outcome of an arm, as of the last refresh; before one all is 0. The deviation adds those of
- * outcomes (delta method) and correction as if they were independent, which makes it too wide. */
+ * outcomes (delta method) and correction as if they were independent, which makes it too wide;
+ * ret_sd NULL spares most of the work. */
 void uplift_effect(const struct uplift *u, const float *x, uint32_t t, double *ret_mean,
                    double *ret_sd);
 double uplift_outcome(const struct uplift *u, const float *x, uint32_t arm);

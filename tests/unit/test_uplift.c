@@ -112,6 +112,20 @@ Test(uplift, knows_no_effect_before_it_is_refreshed) {
     cr_assert(mean != 0 && sd > 0 && uplift_outcome(u, w->x[0], 1) != 0);
 }
 
+Test(uplift, an_effect_is_the_same_whether_its_deviation_is_asked_for_or_not) {
+    autofree(uplift_free) struct uplift *u = learner();
+    autofree(free) struct world *w = made(5, 1);
+    for (int i = 0; i < 2000; i++) {
+        double mean, alone, sd;
+        cr_assert(uplift_learn(u, &w->s[i]));
+        if (i == 500 || i == 1500)
+            cr_assert_eq(uplift_refresh(u, 0), 0);
+        uplift_effect(u, w->x[i], 1 + i % 2, &mean, &sd);
+        uplift_effect(u, w->x[i], 1 + i % 2, &alone, NULL);
+        cr_assert(mean == alone);
+    }
+}
+
 /* Log odds linear in x, as a logit link supposes; drawn evenly. */
 Test(uplift, a_logit_link_finds_odds_at_once_and_nearly_so_online) {
     static const double base[COLUMNS] = {-1.5, 0.8, 0, 0.3}, gain[COLUMNS] = {0.5, 0, -0.6, 0};
