@@ -1,14 +1,8 @@
 /* What is known of a candidate, as numbers: the columns that the ranker weighs. */
 #include "model/shortlist_internal.h"
+#include "model/wide.h"
 
 #include <math.h>
-
-/* Chosen when the program is loaded, before the thread sanitizer is up. */
-#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
-#define WIDE_CLONES __attribute__((target_clones("arch=x86-64-v3", "default")))
-#else
-#define WIDE_CLONES
-#endif
 
 /* ---- columns ------------------------------------------------------------------- */
 
