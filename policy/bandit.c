@@ -40,8 +40,10 @@ static bool sensible(const struct bandit_config *c) {
             (c->draws >= 16 && c->draws % 16 == 0 && c->draws <= BANDIT_DRAWS_MAX));
 }
 
-static float *floats(size_t n) {
-    return calloc(n ? n : 1, sizeof(float));
+float *bandit_floats(size_t n) {
+    size_t bytes = (n * sizeof(float) + 64) / 64 * 64;
+    float *p = aligned_alloc(64, bytes);
+    return p ? memset(p, 0, bytes) : NULL;
 }
 
 int bandit_new(const struct bandit_config *c, struct bandit **ret) {
@@ -52,8 +54,8 @@ int bandit_new(const struct bandit_config *c, struct bandit **ret) {
         return -ENOMEM;
     b->c = *c;
     b->k = kernels_best();
-    b->own_ld = (c->own + 15) / 16 * 16; /* matmul's lanes */
-    b->shared_ld = (c->shared + 15) / 16 * 16;
+    b->own_ld = bandit_padded(c->own);
+    b->shared_ld = bandit_padded(c->shared);
     size_t own = c->own, shared = c->shared, dim = own + shared;
     int r = ridge_init(&b->sums, (uint32_t)dim, c->half_life_ms, c->features);
     if (r == 0)
@@ -64,17 +66,17 @@ int bandit_new(const struct bandit_config *c, struct bandit **ret) {
         r = ridge_fit_init(&b->fit, (uint32_t)dim);
     if (r < 0)
         return r;
-    b->mean_own = floats(own);
+    b->mean_own = bandit_floats(own);
     if (!b->mean_own)
         return -ENOMEM;
     if (c->kind == BANDIT_LINUCB) {
-        b->cov_own = floats(own * b->own_ld);
-        b->cov_shared = floats(shared * (b->shared_ld + b->own_ld));
+        b->cov_own = bandit_floats(own * b->own_ld);
+        b->cov_shared = bandit_floats(shared * (b->shared_ld + b->own_ld));
         b->scratch = calloc(dim * dim, sizeof *b->scratch);
         if (!b->cov_own || !b->cov_shared || !b->scratch)
             return -ENOMEM;
     } else if (c->kind == BANDIT_THOMPSON) {
-        b->draws = floats(own * c->draws);
+        b->draws = bandit_floats(own * c->draws);
         b->scratch = calloc(dim, sizeof *b->scratch);
         if (!b->draws || !b->scratch)
             return -ENOMEM;
@@ -152,8 +154,8 @@ static void invert(struct bandit *b) {
     for (size_t i = 0; i < shared; i++) {
         const double *row = b->scratch + i * dim;
         float *to = b->cov_shared + i * (b->shared_ld + b->own_ld);
-        for (size_t j = 0; j < shared; j++)
-            to[j] = (float)row[j];
+        for (size_t j = i / BANDIT_LANES * BANDIT_LANES; j < shared; j++)
+            to[j] = (float)(j / BANDIT_LANES > i / BANDIT_LANES ? 2 * row[j] : row[j]);
         for (size_t j = 0; j < own; j++)
             to[b->shared_ld + j] = (float)(2 * row[shared + j]);
     }

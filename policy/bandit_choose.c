@@ -1,3 +1,4 @@
+#include "model/wide.h"
 #include "policy/bandit_internal.h"
 
 #include <assert.h>
@@ -8,24 +9,18 @@ int bandit_room_new(const struct bandit *b, struct bandit_room **ret) {
     if (!r)
         return -ENOMEM;
     size_t arms = b->c.arms_max + 1, lanes = b->c.kind == BANDIT_THOMPSON ? b->c.draws : b->own_ld;
-    r->arms_ld = (arms + 15) / 16 * 16;
-    r->score = calloc(arms * lanes, sizeof *r->score);
-    r->first_score = calloc(arms * lanes, sizeof *r->first_score);
-    r->first = calloc(arms * b->c.own, sizeof *r->first);
-    r->first_mean = calloc(arms, sizeof *r->first_mean);
+    r->score = bandit_floats(arms * lanes);
+    r->first_score = bandit_floats(arms * lanes);
+    r->first = bandit_floats(arms * b->c.own);
     r->first_square = calloc(arms, sizeof *r->first_square);
-    r->first_bent = calloc(arms, sizeof *r->first_bent);
     r->at = calloc(arms, sizeof *r->at);
-    r->apart = calloc(b->c.own * r->arms_ld, sizeof *r->apart);
-    r->bent = calloc(b->c.own * r->arms_ld, sizeof *r->bent);
-    r->mean = calloc(r->arms_ld, sizeof *r->mean);
-    r->square = calloc(r->arms_ld, sizeof *r->square);
+    r->mean = calloc(arms, sizeof *r->mean);
+    r->square = calloc(arms, sizeof *r->square);
     r->p = calloc(arms, sizeof *r->p);
     r->which = calloc(lanes, sizeof *r->which);
-    r->vector = calloc(b->shared_ld + b->own_ld + lanes, sizeof *r->vector);
-    if (!r->score || !r->first_score || !r->first || !r->first_mean || !r->first_square ||
-        !r->first_bent || !r->at || !r->apart || !r->bent || !r->mean || !r->square || !r->p ||
-        !r->which || !r->vector)
+    r->vector = bandit_floats(b->shared_ld + b->own_ld + lanes);
+    if (!r->score || !r->first_score || !r->first || !r->first_square || !r->at || !r->mean ||
+        !r->square || !r->p || !r->which || !r->vector)
         return -ENOMEM;
     *ret = TAKE(r);
     return 0;
@@ -37,12 +32,8 @@ void bandit_room_free(struct bandit_room *r) {
     free(r->score);
     free(r->first_score);
     free(r->first);
-    free(r->first_mean);
     free(r->first_square);
-    free(r->first_bent);
     free(r->at);
-    free(r->apart);
-    free(r->bent);
     free(r->mean);
     free(r->square);
     free(r->p);
@@ -51,23 +42,17 @@ void bandit_room_free(struct bandit_room *r) {
     free(r);
 }
 
-/* What arms share and how they lie apart. Arms that nothing is known of share nothing. */
+/* What arms share and where they lie apart. Arms that nothing is known of share nothing. */
 struct split {
-    size_t n, wide, ld; /* of firsts; columns apart; arms, padded */
-    const float *first; /* float[n][own] */
-    const uint16_t *at; /* [arms] */
-    const float *apart; /* float[wide][room->arms_ld] */
+    size_t n, from, wide; /* of firsts; columns apart */
+    const float *first;   /* float[n][own] */
+    const uint16_t *at;   /* [arms] */
 };
 
-/* Turned: whole lines are written, as the products read them. */
 static struct split split(const struct bandit *b, struct bandit_room *room,
                           const struct bandit_arms *arms) {
-    size_t own = b->c.own, wide = arms->like ? arms->to - arms->from : 0, n = 0;
-    struct split s = {.wide = wide,
-                      .ld = (arms->n + 15) / 16 * 16,
-                      .first = room->first,
-                      .at = room->at,
-                      .apart = room->apart};
+    size_t own = b->c.own;
+    struct split s = {.first = room->first, .at = room->at};
     if (!arms->like) {
         for (size_t i = 0; i < arms->n; i++)
             room->at[i] = (uint16_t)i;
@@ -75,47 +60,25 @@ static struct split split(const struct bandit *b, struct bandit_room *room,
         s.n = arms->n;
         return s;
     }
+    s.from = arms->from;
+    s.wide = arms->to - arms->from;
     for (size_t i = 0; i < arms->n; i++) {
-        room->at[i] = arms->like[i] == i ? (uint16_t)n : room->at[arms->like[i]];
-        if (arms->like[i] != i)
+        if (arms->like[i] != i) {
+            room->at[i] = room->at[arms->like[i]];
             continue;
-        float *first = room->first + n++ * own;
+        }
+        float *first = room->first + s.n * own;
         b->k->copy(own, arms->own + i * own, first);
-        for (size_t f = arms->from; f < arms->to; f++)
-            first[f] = 0;
+        memset(first + s.from, 0, s.wide * sizeof *first);
+        room->at[i] = (uint16_t)s.n++;
     }
-    for (size_t f = 0; f < wide; f++) {
-        const float *restrict x = arms->own + arms->from + f;
-        float *restrict column = room->apart + f * room->arms_ld;
-        for (size_t i = 0; i < arms->n; i++)
-            column[i] = x[i * own];
-    }
-    s.n = n;
     return s;
 }
 
-/* to[i] += a[i]·x[i], for i < n, a multiple of 16 */
-static void add_products(size_t n, const float *restrict a, const float *restrict x,
-                         float *restrict to) {
-    for (size_t i = 0; i < n; i++)
-        to[i] += a[i] * x[i];
-}
-
 /* What each arm adds to nothing, whose own mean is 0. */
-static void means_of(const struct bandit *b, struct bandit_room *room,
-                     const struct bandit_arms *arms, const struct split *s) {
-    float *restrict mean = room->mean;
-    b->k->matvec(s->n, b->c.own, s->first, b->mean_own, room->first_mean);
-    for (size_t i = 0; i < arms->n; i++)
-        mean[i] = room->first_mean[s->at[i]];
-    for (size_t f = 0; f < s->wide; f++)
-        b->k->axpy(arms->n, b->mean_own[arms->from + f], s->apart + f * room->arms_ld, mean);
-}
-
 static void means(const struct bandit *b, struct bandit_room *room,
                   const struct bandit_arms *arms) {
-    struct split s = split(b, room, arms);
-    means_of(b, room, arms, &s);
+    b->k->matvec(arms->n, b->c.own, arms->own, b->mean_own, room->mean);
 }
 
 const float *bandit_gains(const struct bandit *b, struct bandit_room *room,
@@ -146,18 +109,46 @@ static size_t best_of(size_t n, const float *score, float nothing) {
     return i + 1;
 }
 
-/* n: a multiple of 16, as the lanes of matmul are. */
+/* n: a multiple of BANDIT_LANES. */
 static void copy_row(float *to, const float *from, size_t n) {
-    for (size_t i = 0; i < n; i += 16)
-        memcpy(to + i, from + i, 16 * sizeof *to);
+    for (size_t i = 0; i < n; i += BANDIT_LANES)
+        memcpy(to + i, from + i, BANDIT_LANES * sizeof *to);
 }
 
 /* room->first_score, row i: start + firstᵀ[i]·m, where m is float[own][ld] and start float[ld]. */
 static void first_products(const struct bandit *b, struct bandit_room *room, const struct split *s,
                            const float *m, size_t ld, const float *start) {
+    size_t own = b->c.own, to = s->from + s->wide;
     for (size_t i = 0; i < s->n; i++)
         copy_row(room->first_score + i * ld, start, ld);
-    b->k->matmul(s->n, ld, b->c.own, s->first, b->c.own, 1, m, ld, room->first_score, ld);
+    b->k->matmul(s->n, ld, s->from, s->first, own, 1, m, ld, room->first_score, ld);
+    b->k->matmul(s->n, ld, own - to, s->first + to, own, 1, m + to * ld, ld, room->first_score, ld);
+}
+
+/* room->score, row i, which is `lanes` wide: what room->first_score has from its column `lane` on
+ * of the first that arm i is like, + apartᵀ[i]·m, where m is float[own][ld]. */
+static void apart_products(const struct bandit *b, struct bandit_room *room,
+                           const struct bandit_arms *arms, const struct split *s, const float *m,
+                           size_t ld, size_t lane, size_t lanes) {
+    for (size_t i = 0; i < arms->n; i++)
+        copy_row(room->score + i * lanes, room->first_score + s->at[i] * ld + lane, lanes);
+    if (s->wide)
+        b->k->matmul(arms->n, lanes, s->wide, arms->own + s->from, b->c.own, 1,
+                     m + s->from * ld + lane, ld, room->score, lanes);
+}
+
+/* mean[i] += width · √(square[at[i]] + x[i]ᵀ·bent[i]), of n rows that are `wide`. */
+static WIDE_CLONES void add_widths(size_t n, size_t wide, const float *x, size_t ldx,
+                                   const float *bent, size_t ldb, const float *square,
+                                   const uint16_t *at, float width, float *restrict room,
+                                   float *restrict mean) {
+    for (size_t i = 0; i < n; i++, x += ldx, bent += ldb) {
+        room[i] = square[at[i]];
+        for (size_t f = 0; f < wide; f++)
+            room[i] += x[f] * bent[f];
+    }
+    for (size_t i = 0; i < n; i++)
+        mean[i] += width * sqrtf(room[i] > 0 ? room[i] : 0);
 }
 
 /* mean + alpha · noise · √(xᵀA⁻¹x), less what shared columns add to every mean. Squares of widths
@@ -173,32 +164,24 @@ static size_t upper_best(const struct bandit *b, struct bandit_room *room,
     size_t own = b->c.own, shared = b->c.shared, ld = b->own_ld, all = b->shared_ld + ld;
     const float *turn = room->vector + b->shared_ld; /* 2·B·s */
     float width = (float)(b->c.alpha * b->fit.noise), anyway = 0;
-    means_of(b, room, arms, &s);
+    means(b, room, arms);
     memset(room->vector, 0, all * sizeof *room->vector);
-    if (shared) {
-        k->matmul(1, all, shared, arms->shared, shared, 1, b->cov_shared, all, room->vector, all);
+    for (size_t i = 0; i < shared; i += BANDIT_LANES) /* what lies above the diagonal, blockwise */
+        k->matmul(1, all - i, MIN(shared - i, (size_t)BANDIT_LANES), arms->shared + i, shared, 1,
+                  b->cov_shared + i * all + i, all, room->vector + i, all);
+    if (shared)
         anyway = k->dot(shared, room->vector, arms->shared);
-    }
     first_products(b, room, &s, b->cov_own, ld, turn);
-    for (size_t i = 0; i < s.n; i++)
-        room->first_square[i] = anyway + k->dot(own, s.first + i * own, room->first_score + i * ld);
-    float *restrict bent = room->bent, *restrict square = room->square;
-    for (size_t i = 0; i < arms->n; i++)
-        square[i] = room->first_square[s.at[i]];
-    for (size_t f = 0; f < s.wide; f++, bent += room->arms_ld) {
-        float *restrict first = room->first_bent;
-        for (size_t i = 0; i < s.n; i++)
-            first[i] = 2 * room->first_score[i * ld + arms->from + f] - turn[arms->from + f];
-        for (size_t i = 0; i < arms->n; i++)
-            bent[i] = first[s.at[i]];
+    for (size_t i = 0; i < s.n; i++) {
+        float *g = room->first_score + i * ld;
+        room->first_square[i] = anyway + k->dot(own, s.first + i * own, g);
+        k->axpby(ld, -1, turn, 2, g);
     }
-    if (s.wide)
-        k->matmul(s.wide, s.ld, s.wide, b->cov_own + arms->from * ld + arms->from, ld, 1, s.apart,
-                  room->arms_ld, room->bent, room->arms_ld);
-    for (size_t f = 0; f < s.wide; f++)
-        add_products(s.ld, s.apart + f * room->arms_ld, room->bent + f * room->arms_ld, square);
-    for (size_t i = 0; i < s.ld; i++)
-        room->mean[i] += width * sqrtf(square[i] > 0 ? square[i] : 0);
+    size_t lane = s.from / BANDIT_LANES * BANDIT_LANES,
+           lanes = bandit_padded(s.from + s.wide) - lane;
+    apart_products(b, room, arms, &s, b->cov_own, ld, lane, lanes);
+    add_widths(arms->n, s.wide, arms->own + s.from, own, room->score + s.from - lane, lanes,
+               room->first_square, s.at, width, room->square, room->mean);
     return best_of(arms->n, room->mean, width * sqrtf(fmaxf(0, anyway)));
 }
 
@@ -206,14 +189,10 @@ static size_t upper_best(const struct bandit *b, struct bandit_room *room,
 static void thompson(const struct bandit *b, struct bandit_room *room,
                      const struct bandit_arms *arms, double *p) {
     struct split s = split(b, room, arms);
-    size_t draws = b->c.draws, own = b->c.own;
+    size_t draws = b->c.draws;
     memset(room->vector, 0, draws * sizeof *room->vector);
     first_products(b, room, &s, b->draws, draws, room->vector);
-    for (size_t i = 0; i < arms->n; i++)
-        copy_row(room->score + i * draws, room->first_score + s.at[i] * draws, draws);
-    if (s.wide)
-        b->k->matmul(arms->n, draws, s.wide, arms->own + arms->from, own, 1,
-                     b->draws + arms->from * draws, draws, room->score, draws);
+    apart_products(b, room, arms, &s, b->draws, draws, 0, draws);
     b->k->highest(arms->n, draws, room->score, room->which);
     for (size_t i = 0; i < draws; i++)
         p[room->which[i]] += 1.0 / (double)draws;

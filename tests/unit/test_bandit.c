@@ -350,3 +350,50 @@ Test(bandit, arms_that_are_told_to_be_alike_get_the_same_probabilities) {
         }
     }
 }
+
+/* Wide enough for several vectors of columns, and with arms apart across the bounds of one. */
+enum { WIDE_SHARED = 37, WIDE_OWN = 21, WIDE_FROM = 14, WIDE_TO = 19, WIDE_ARMS = 23 };
+
+static void wide_arms(struct rng *r, float *shared, float own[WIDE_ARMS][WIDE_OWN],
+                      uint16_t like[WIDE_ARMS]) {
+    fill(r, shared, WIDE_SHARED);
+    for (size_t i = 0; i < WIDE_ARMS; i++) {
+        like[i] = (uint16_t)(i - i % 4);
+        fill(r, own[i], WIDE_OWN);
+        for (size_t f = 0; f < WIDE_OWN; f++)
+            if (f < WIDE_FROM || f >= WIDE_TO)
+                own[i][f] = own[like[i]][f];
+    }
+}
+
+Test(bandit, bounds_and_means_of_wide_arms_are_those_of_the_posterior) {
+    struct rng r;
+    rng_seed(&r, 8);
+    struct bandit_config c = bandit_defaults(BANDIT_LINUCB, WIDE_SHARED, WIDE_OWN);
+    c.explore = 0;
+    autofree(bandit_free) struct bandit *b = made(&c);
+    autofree(bandit_room_free) struct bandit_room *room = room_of(b);
+    float shared[WIDE_SHARED], own[WIDE_ARMS][WIDE_OWN];
+    uint16_t like[WIDE_ARMS];
+    struct bandit_arms arms = {WIDE_ARMS, shared, *own, like, WIDE_FROM, WIDE_TO};
+    for (int t = 0; t < 60; t++) {
+        wide_arms(&r, shared, own, like);
+        cr_assert(bandit_learn(b, shared, own[t % 4], own[t % 4][0] + rng_normal(&r), 1, 0));
+    }
+    cr_assert_eq(bandit_refresh(b, 0), 0);
+    for (int t = 0; t < 200; t++) {
+        double p[WIDE_ARMS + 1], mean[WIDE_ARMS + 1], sd, bound[WIDE_ARMS + 1], top = -INFINITY;
+        wide_arms(&r, shared, own, like);
+        for (size_t i = 0; i <= WIDE_ARMS; i++) {
+            bandit_estimate(b, shared, i ? own[i - 1] : NULL, &mean[i], &sd);
+            bound[i] = mean[i] + sd;
+            top = fmax(top, bound[i]);
+        }
+        const float *gain = bandit_gains(b, room, &arms);
+        for (size_t i = 0; i < WIDE_ARMS; i++)
+            cr_assert_float_eq((double)gain[i], mean[1 + i] - mean[0], 1e-4);
+        bandit_probabilities(b, room, &arms, p);
+        for (size_t i = 0; i <= WIDE_ARMS; i++)
+            cr_assert(p[i] == 0 || (p[i] == 1 && bound[i] > top - 1e-4));
+    }
+}
