@@ -10,17 +10,16 @@ int64_t user_clock(const struct user *u, int64_t now_ms) {
 }
 
 /* `user`: his id's hash, the same for all candidates. */
-static void trigger_id(const struct policy_set *set, XXH128_hash_t user, struct candidate *cand) {
+static XXH128_hash_t trigger_id(const struct policy_set *set, XXH128_hash_t user,
+                                const struct candidate *cand) {
     uint64_t parts[4] = {user.high64, user.low64, set->c[cand->campaign].hash, cand->cause_hash};
-    XXH128_hash_t h = XXH3_128bits_withSeed(parts, sizeof parts, set->trigger_seed);
-    cand->trigger_hash[0] = h.high64;
-    cand->trigger_hash[1] = h.low64;
+    return XXH3_128bits_withSeed(parts, sizeof parts, set->trigger_seed);
 }
 
-static bool already_sent(const struct user *u, const struct candidate *cand) {
+static bool already_sent(const struct user *u, uint64_t trigger) {
     const struct user_ext *x = u->ext;
     for (size_t i = 0; x && i < x->n_sends; i++)
-        if (x->sends[i].trigger == cand->trigger_hash[0])
+        if (x->sends[i].trigger == trigger)
             return true;
     return false;
 }
@@ -156,12 +155,12 @@ static enum policy_reason send(const struct policy_context *c, int64_t now_ms,
     return PR_SENT;
 }
 
-/* Once per campaign of [from, from + n): its offers lie side by side. */
+/* Once per campaign of [from, from + n). */
 static void record_all(const struct policy_context *c, int64_t now_ms, const struct candidate *from,
                        size_t n, int except, enum policy_reason reason, const struct answer *a,
                        struct decisions *out) {
-    for (size_t i = 0; i < n; i++) {
-        if (from[i].campaign == except || (i && from[i].campaign == from[i - 1].campaign))
+    for (size_t i = 0; i < n; i += 1u + from[i].more) {
+        if (from[i].campaign == except)
             continue;
         struct decision *d = record(c, now_ms, &from[i], reason, a->choice.propensity, out);
         if (d)
@@ -176,9 +175,8 @@ static size_t group_of(const struct policy_set *set, const struct candidate *can
 /* The index of the highest priority, then the first. */
 static size_t foremost(const struct policy_set *set, const struct candidate *cand, size_t n) {
     size_t best = 0;
-    for (size_t i = 1; i < n; i++)
-        if (cand[i].campaign != cand[i - 1].campaign &&
-            set->c[cand[i].campaign].spec.priority > set->c[cand[best].campaign].spec.priority)
+    for (size_t i = 0; i < n; i += 1u + cand[i].more)
+        if (set->c[cand[i].campaign].spec.priority > set->c[cand[best].campaign].spec.priority)
             best = i;
     return best;
 }
@@ -188,11 +186,13 @@ static size_t partition(const struct policy_set *set, size_t group, struct candi
                         size_t n) {
     struct candidate others[POLICY_PAIRS_MAX];
     size_t mine = 0, rest = 0;
-    for (size_t i = 0; i < n; i++)
+    while (mine < n && group_of(set, &cand[mine]) == group)
+        mine += 1u + cand[mine].more;
+    for (size_t i = mine; i < n; i++)
         if (group_of(set, &cand[i]) != group)
             others[rest++] = cand[i];
-        else if (mine++ != i)
-            cand[mine - 1] = cand[i];
+        else
+            cand[mine++] = cand[i];
     memcpy(cand + mine, others, rest * sizeof *cand);
     return mine;
 }
@@ -239,7 +239,7 @@ static bool ask(const struct policy_context *c, int64_t now_ms, const struct gro
         consult(c, now_ms, g, &arms, ret);
         return true;
     }
-    float own[POLICY_PAIRS_MAX * FEATURES_OWN];
+    _Alignas(64) float own[POLICY_PAIRS_MAX * FEATURES_OWN];
     float *x = ret->x = malloc(FEATURES_BYTES);
     if (!x)
         return false;
@@ -322,21 +322,17 @@ static void choose(const struct policy_context *c, int64_t now_ms, struct candid
 static size_t offers_of(const struct policy_context *c, int64_t now_ms,
                         const struct candidate *cand, struct candidate *ret, size_t room,
                         struct decisions *out) {
-    const struct campaign *k = &c->set->c[cand->campaign];
-    enum policy_reason first = PR_SENT;
-    bool full_price = guard_full_price(c, cand->item);
+    enum policy_reason why;
     size_t n = 0;
-    for (size_t i = 0; i < k->spec.n_offers && n < room; i++) {
+    uint32_t open = guard_offers(c, cand, &why);
+    for (; open && n < room; open &= open - 1) {
         ret[n] = *cand;
-        ret[n].offer = (uint8_t)i;
-        enum policy_reason r = guard_offer(c, &ret[n], full_price);
-        if (r == PR_SENT)
-            n++;
-        else if (first == PR_SENT)
-            first = r;
+        ret[n++].offer = (uint8_t)__builtin_ctz(open);
     }
+    for (size_t i = 0; i < n; i++)
+        ret[i].more = (uint8_t)(n - 1 - i);
     if (!n)
-        record(c, now_ms, cand, first, 1, out);
+        record(c, now_ms, cand, why, 1, out);
     return n;
 }
 
@@ -345,20 +341,24 @@ void decide(const struct policy_context *c, const struct event *e, int64_t now_m
     struct candidate pair[POLICY_PAIRS_MAX];
     size_t n_pairs = 0;
     XXH128_hash_t user = XXH3_128bits_withSeed(c->user->id.p, c->user->id.n, c->set->trigger_seed);
+    struct guarded who = guard_user(c, now_ms);
     for (size_t i = 0; i < n; i++) {
-        if (!audience_holds(c, &c->set->c[cand[i].campaign], e, cand[i].item, now_ms, false)) {
+        const struct campaign *k = &c->set->c[cand[i].campaign];
+        if (k->n_audience && !audience_holds(c, k, e, cand[i].item, now_ms, false)) {
             shard_count(c->shard, cand[i].campaign, PR_AUDIENCE);
             continue;
         }
-        trigger_id(c->set, user, &cand[i]);
-        if (already_sent(c->user, &cand[i]))
+        XXH128_hash_t id = trigger_id(c->set, user, &cand[i]);
+        if (already_sent(c->user, id.high64))
             continue;
-        enum policy_reason r = guard(c, now_ms, &cand[i]);
+        cand[i].trigger_hash[0] = id.high64;
+        cand[i].trigger_hash[1] = id.low64;
+        enum policy_reason r = guard(c, now_ms, &cand[i], who);
         if (r == PR_COUNT) {
             out->failed = true;
             return;
         }
-        if (e && c->set->c[cand[i].campaign].spec.trigger.kind == TRIGGER_VIEWED) {
+        if (e && k->spec.trigger.kind == TRIGGER_VIEWED) {
             struct user_ext *x = ext_get(c->user);
             if (!x || ext_mark_set(x, cand[i].campaign, e->time_ms) < 0) {
                 out->failed = true;

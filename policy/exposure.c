@@ -236,8 +236,6 @@ bool campaign_holds_out(const struct campaign *k, struct str user) {
 enum policy_reason guard_holdout(const struct policy_context *c, int64_t now_ms,
                                  const struct candidate *cand) {
     const struct campaign *k = &c->set->c[cand->campaign];
-    if (!k->spec.holdout)
-        return PR_SENT;
     bool held = campaign_holds_out(k, c->user->id);
     if (k->holdout_study >= 0 && expose(c, now_ms, (size_t)k->holdout_study, !held) < 0)
         return PR_COUNT;

@@ -3,7 +3,10 @@
 #include <math.h>
 
 #include "model/kernels.h"
+#include "model/wide.h"
 #include "policy/internal.h"
+
+_Static_assert((int)FEATURES_FACTORS == 8 && FEATURES_OWN % 8 == 0, "whole vectors");
 
 enum { DAY_MS = 86400000, WEEK_MS = 7 * DAY_MS };
 #define BASKET_DEFAULT 50.0
@@ -31,8 +34,9 @@ static uint32_t sent_within(const struct user_ext *x, int64_t now_ms, int64_t sp
 static void put_embedding(const struct policy_context *c, float *ret) {
     uint32_t dim = model_config_of(c->model)->dim;
     memset(ret, 0, FEATURES_EMBEDDING * sizeof *ret);
-    for (uint32_t i = 0; i < dim; i++)
-        ret[i % FEATURES_EMBEDDING] += c->user->emb[i];
+    for (uint32_t from = 0; from < dim; from += FEATURES_EMBEDDING)
+        for (uint32_t i = 0; i < MIN(dim - from, FEATURES_EMBEDDING); i++)
+            ret[i] += c->user->emb[from + i];
     float square = kernels_best()->dot(FEATURES_EMBEDDING, ret, ret);
     float scale = square > 0 ? 1 / sqrtf(square) : 0;
     for (uint32_t i = 0; i < FEATURES_EMBEDDING; i++)
@@ -100,7 +104,8 @@ static void put_campaign(const struct policy_context *c, const struct campaign *
     uint32_t sent = 0;
     for (size_t i = 0; x && i < x->n_sends; i++)
         sent += x->sends[i].campaign == k->hash;
-    memset(ret, 0, FEATURES_OWN * sizeof *ret);
+    for (size_t i = 0; i < FEATURES_OWN / 8; i++)
+        ((float8 *)ret)[i] = (float8){0};
     ret[FO_ONE] = 1;
     ret[FO_COST] = k->cost;
     ret[FO_CAMPAIGN_SENT] = (float)sent / 3;
@@ -138,11 +143,19 @@ static void put_item(const struct policy_context *c, const struct about *a,
     ret[FO_MARGIN] = (float)(isnan(v->margin) ? c->set->reward.margin : v->margin);
 }
 
-/* What the campaign's category, the item's price and the user make of each other. */
+/* What the campaign's category, the item's price and the user make of each other. The first columns
+ * are still without an offer's factors. */
 static void put_value(const struct policy_context *c, double price, float fit, const float *shared,
                       float *ret) {
     float value = price > 0 ? valued(c, price) : shared[FS_BASKET];
     float often = value * shared[FS_PURCHASES], cart = shared[FS_CART] > 0 ? value : 0;
+    ret[FO_AMOUNT] = price > 0 ? (float)(1 / price) : 1e30f;
+    ret[FO_SHIPPING] = 1;
+    ret[FO_PERCENT_VALUE] = value;
+    ret[FO_PERCENT_BARGAINS] = value * shared[FS_BARGAINS];
+    ret[FO_PERCENT_CART] = cart;
+    ret[FO_PERCENT_OFTEN] = often;
+    ret[FO_PERCENT2_VALUE] = value;
     ret[FO_FIT] = fit;
     ret[FO_VALUE] = value;
     ret[FO_VALUE_OFTEN] = often;
@@ -153,34 +166,48 @@ static void put_value(const struct policy_context *c, double price, float fit, c
     ret[FO_VALUE_FIT2] = value * fit * fit;
 }
 
-/* After its campaign's columns. */
-static void put_offer(const struct offer_spec *o, const float *shared, double price, float *ret) {
+void features_factors(const struct offer_spec *o, float ret[FEATURES_FACTORS]) {
     float percent = (float)(o->percent / 20);
-    ret[FO_AMOUNT] = o->amount > 0 ? (float)(price > o->amount ? o->amount / price : 1) : 0;
+    for (size_t i = 0; i < FEATURES_FACTORS; i++)
+        ret[i] = 1;
+    ret[FO_AMOUNT] = o->amount > 0 ? (float)o->amount : 0;
     ret[FO_SHIPPING] = o->free_shipping;
-    ret[FO_PERCENT_VALUE] = percent * ret[FO_VALUE];
-    ret[FO_PERCENT_BARGAINS] = percent * ret[FO_VALUE] * shared[FS_BARGAINS];
-    ret[FO_PERCENT_CART] = percent * ret[FO_VALUE_CART];
-    ret[FO_PERCENT_OFTEN] = percent * ret[FO_VALUE_OFTEN];
-    ret[FO_PERCENT2_VALUE] = percent * percent * ret[FO_VALUE];
+    ret[FO_PERCENT_VALUE] = ret[FO_PERCENT_BARGAINS] = percent;
+    ret[FO_PERCENT_CART] = ret[FO_PERCENT_OFTEN] = percent;
+    ret[FO_PERCENT2_VALUE] = percent * percent;
+}
+
+/* From the row that lies where a campaign's first offer does. Apart from writing those rows, as a
+ * vector of what was written piece by piece a moment ago is waited for. */
+static WIDE_CLONES void put_offers(const struct policy_set *set, const struct candidate *cand,
+                                   size_t n, float *own) {
+    for (const struct candidate *end = cand + n; cand < end;) {
+        const struct campaign *k = &set->c[cand->campaign];
+        float8 row[FEATURES_OWN / 8];
+        for (size_t j = 0; j < ARRAY_LEN(row); j++)
+            row[j] = ((const float8 *)own)[j];
+        for (size_t left = 1u + cand->more; left; left--, cand++, own += FEATURES_OWN) {
+            float8 *to = (float8 *)own;
+            to[0] = row[0] * *(const float8 *)k->factor[cand->offer];
+            for (size_t j = 1; j < ARRAY_LEN(row); j++)
+                to[j] = row[j];
+            if (own[FO_AMOUNT] > 1)
+                own[FO_AMOUNT] = 1;
+        }
+    }
 }
 
 void features(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
               size_t n, float *ret_shared, float *ret_own) {
     struct about about = {.item = ROW_NONE, .v = {.price = NAN, .margin = NAN}};
     put_shared(c, now_ms, ret_shared);
-    for (size_t i = 0; i < n; i++, ret_own += FEATURES_OWN) {
+    for (size_t i = 0; i < n; i += 1u + cand[i].more) {
         const struct campaign *k = &c->set->c[cand[i].campaign];
-        if (i && cand[i].campaign == cand[i - 1].campaign) { /* and so about one item */
-            const float *last = ret_own - FEATURES_OWN;
-            memcpy(ret_own + FEATURES_DEPTH, last + FEATURES_DEPTH,
-                   (FEATURES_OWN - FEATURES_DEPTH) * sizeof *ret_own);
-        } else {
-            look_at(c, now_ms, cand[i].item, k, &about);
-            put_campaign(c, k, ret_own);
-            put_item(c, &about, &cand[i], ret_own);
-            put_value(c, about.v.price, about.fit, ret_shared, ret_own);
-        }
-        put_offer(&k->spec.offer[cand[i].offer], ret_shared, about.v.price, ret_own);
+        float *row = ret_own + i * FEATURES_OWN;
+        look_at(c, now_ms, cand[i].item, k, &about);
+        put_campaign(c, k, row);
+        put_item(c, &about, &cand[i], row);
+        put_value(c, about.v.price, about.fit, ret_shared, row);
     }
+    put_offers(c->set, cand, n, ret_own);
 }

@@ -80,11 +80,17 @@ enum feature_own {
 #undef X
         FEATURES_OFFER,
     FEATURES_DEPTH = FO_ONE, /* columns before it are the offer's, the others the campaign's */
+    FEATURES_FACTORS = (FEATURES_DEPTH + 7) / 8 * 8, /* in whole vectors */
     FEATURES_CAMPAIGNS = 12,
     FEATURES_OWN = FEATURES_OFFER + FEATURES_CAMPAIGNS,
 };
 
 #define FEATURES_BYTES ((FEATURES_SHARED + FEATURES_OWN) * sizeof(float))
+
+/* What the first columns are times for this offer, whoever the user is; the others are alike for
+ * all offers of a campaign. */
+struct offer_spec;
+void features_factors(const struct offer_spec *o, float ret[FEATURES_FACTORS]);
 
 /* Of n candidates, those of one campaign side by side: ret_shared float[FEATURES_SHARED], ret_own
  * float[n][FEATURES_OWN]. */

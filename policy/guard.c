@@ -41,9 +41,15 @@ static bool protected_item(const struct policy_context *c, uint32_t item) {
     return false;
 }
 
-static bool protected_user(const struct user *u) {
+struct guarded guard_user(const struct policy_context *c, int64_t now_ms) {
+    const struct policy_set *set = c->set;
+    const struct user *u = c->user;
     const struct user_ext *x = u->ext;
-    return x && x->minor;
+    return (struct guarded){
+        .bot = profile_value(&u->prof, PF_BOT, now_ms) > 0,
+        .minor = x && x->minor,
+        .held = set->holdout && hash_str(u->id, set->holdout_seed) % 10000 < set->holdout,
+    };
 }
 
 int guard_note_age(const struct policy_context *c, const struct event *e) {
@@ -123,10 +129,10 @@ const struct tz_rules *guard_zone(const struct policy_context *c) {
 
 /* The order is policy.h's, the audience has been asked already. */
 enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
-                         const struct candidate *cand) {
+                         const struct candidate *cand, struct guarded who) {
     const struct policy_set *set = c->set;
     const struct campaign *k = &set->c[cand->campaign];
-    if (profile_value(&c->user->prof, PF_BOT, now_ms) > 0)
+    if (who.bot)
         return PR_BOT;
     if (c->paused_all)
         return PR_KILLED;
@@ -136,13 +142,13 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
         return PR_EXPIRED;
     if (!consents(c, k->channel))
         return PR_NO_CONSENT;
-    if (protected_item(c, cand->item) || protected_user(c->user))
+    if (protected_item(c, cand->item) || who.minor)
         return PR_SENSITIVE;
-    if (evidence_holdouts(c->shard, cand->campaign) < 0)
+    if ((set->holdout || k->spec.holdout) && evidence_holdouts(c->shard, cand->campaign) < 0)
         return PR_COUNT;
-    if (set->holdout && hash_str(c->user->id, set->holdout_seed) % 10000 < set->holdout)
+    if (who.held)
         return PR_HOLDOUT;
-    enum policy_reason r = guard_holdout(c, now_ms, cand);
+    enum policy_reason r = k->spec.holdout ? guard_holdout(c, now_ms, cand) : PR_SENT;
     if (r == PR_SENT && set->n_designed)
         r = guard_experiments(c, now_ms, cand);
     if (r == PR_SENT)
@@ -151,25 +157,49 @@ enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
         return r;
     if (!k->spec.transactional && quiet_at(&k->spec.quiet, guard_zone(c), now_ms))
         return k->spec.quiet.drop ? PR_QUIET : PR_POSTPONED;
-    if (!shard_budget_left(c->shard, cand->campaign, now_ms))
+    if (k->has_budget && !shard_budget_left(c->shard, cand->campaign, now_ms))
         return PR_BUDGET;
     if (k->spec.budget > set->approval.budget && !approved(c, cand->campaign))
         return PR_APPROVAL;
-    return guard_fairness(c, cand->campaign);
+    return k->spec.fairness.attribute.n ? guard_fairness(c, cand->campaign) : PR_SENT;
 }
 
-bool guard_full_price(const struct policy_context *c, uint32_t item) {
-    return item_has(c, item, ITEM_NO_DISCOUNT);
+void guard_compile(const struct policy_set *set, struct campaign *k) {
+    for (size_t i = 0; i < k->spec.n_offers; i++) {
+        const struct offer_spec *o = &k->spec.offer[i];
+        k->discounted |= (uint32_t)o->discount << i;
+        k->deep |= (uint32_t)(o->percent > set->approval.percent) << i;
+        k->pooled |= (uint32_t)(o->pool > 0) << i;
+    }
 }
 
-enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand,
-                               bool full_price) {
-    const struct offer_spec *o = &c->set->c[cand->campaign].spec.offer[cand->offer];
-    if (o->discount && full_price)
-        return PR_SENSITIVE;
-    if (c->set->n_designed && !(experiment_offers(c, cand->campaign) >> cand->offer & 1))
-        return PR_EXPERIMENT;
-    if (o->percent > c->set->approval.percent && !approved(c, cand->campaign))
-        return PR_APPROVAL;
-    return o->pool && !shard_code_left(c->shard, o->pool - 1) ? PR_NO_CODE : PR_SENT;
+/* Offers whose pool is used up. */
+static uint32_t without_code(const struct policy_context *c, const struct campaign *k) {
+    uint32_t bits = 0;
+    for (size_t i = 0; k->pooled >> i; i++)
+        if (k->pooled >> i & 1 && !shard_code_left(c->shard, k->spec.offer[i].pool - 1))
+            bits |= 1u << i;
+    return bits;
+}
+
+uint32_t guard_offers(const struct policy_context *c, const struct candidate *cand,
+                      enum policy_reason *ret_why) {
+    const struct campaign *k = &c->set->c[cand->campaign];
+    const struct {
+        enum policy_reason why;
+        uint32_t offers;
+    } shut[] = {
+        {PR_SENSITIVE, item_has(c, cand->item, ITEM_NO_DISCOUNT) ? k->discounted : 0},
+        {PR_EXPERIMENT, c->set->n_designed ? ~experiment_offers(c, cand->campaign) : 0},
+        {PR_APPROVAL, approved(c, cand->campaign) ? 0 : k->deep},
+        {PR_NO_CODE, without_code(c, k)},
+    };
+    uint32_t open = (1u << k->spec.n_offers) - 1;
+    *ret_why = PR_SENT;
+    for (size_t i = 0; i < ARRAY_LEN(shut); i++) {
+        open &= ~shut[i].offers;
+        if (*ret_why == PR_SENT && shut[i].offers & 1)
+            *ret_why = shut[i].why;
+    }
+    return open;
 }

@@ -53,8 +53,6 @@ enum policy_reason guard_fairness(const struct policy_context *c, uint16_t campa
     const struct fairness_spec *s = &c->set->c[campaign].spec.fairness;
     struct fair_result r[FAIR_VALUES_MAX];
     size_t mine;
-    if (!s->attribute.n)
-        return PR_SENT;
     struct fair_book *f = &shard_evidence(c->shard)->fair[campaign];
     struct fair_group *g = group_of_user(c, f, s, &mine);
     if (g && !f->stopped) {

@@ -27,6 +27,10 @@ struct campaign {
     uint64_t fairness_key;               /* of its bound */
     int holdout_study;                   /* what its hold-out tells; -1: it has none */
     float cost;                          /* FO_COST of policy/features.h */
+    float factor[OFFERS_MAX][FEATURES_FACTORS]; /* of its offers: features_factors */
+    /* Those of its offers, a bit each, that lower a price, that want approval, that take coupon
+     * codes from a pool. */
+    uint32_t discounted, deep, pooled;
 };
 
 #define HOLDOUT_STUDY "holdout/" /* begins the names of what hold-outs tell */
@@ -132,6 +136,7 @@ void ledger_take(struct cell *c, uint32_t n);
  * as lapsed, so that a campaign added today does not address everyone who ever left. */
 void shard_begin(struct policy_shard *s, int64_t now_ms);
 int64_t shard_since_ms(const struct policy_shard *s, size_t campaign);
+/* Of a campaign that has one. */
 bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms);
 /* Part of the budget that may be spent by then: all of it, or evenly over the day. */
 uint32_t budget_by(const struct policy_set *set, size_t campaign, int64_t now_ms);
@@ -158,8 +163,8 @@ struct evidence *shard_evidence(struct policy_shard *s); /* to be changed: it is
 int evidence_holdouts(struct policy_shard *s, uint16_t campaign);
 /* Whether a campaign's hold-out has the user. */
 bool campaign_holds_out(const struct campaign *k, struct str user);
-/* PR_SENT, PR_CAMPAIGN_HOLDOUT or PR_COUNT (out of memory). Exposes the user to the hold-out, be he
- * in it or not. */
+/* PR_SENT, PR_CAMPAIGN_HOLDOUT or PR_COUNT (out of memory), of a campaign that has a hold-out.
+ * Exposes the user to it, be he in it or not. */
 enum policy_reason guard_holdout(const struct policy_context *c, int64_t now_ms,
                                  const struct candidate *cand);
 /* PR_SENT, PR_EXPERIMENT or PR_COUNT (out of memory). Exposes the user. */
@@ -180,7 +185,7 @@ int64_t exposure_due(const struct user_ext *x);
 void exposure_close_due(const struct policy_context *c, int64_t now_ms);
 /* What an open message will cost by what is known. */
 double feedback_cost(const struct policy_context *c, const struct pending *p);
-/* PR_SENT or PR_FAIRNESS, and counts the candidate. PR_COUNT: out of memory. */
+/* PR_SENT or PR_FAIRNESS, and counts the candidate, of a campaign with a bound. */
 enum policy_reason guard_fairness(const struct policy_context *c, uint16_t campaign);
 void fairness_sent(const struct policy_context *c, uint16_t campaign);
 /* Remembers the attributes that bounds go by. -ENOMEM. */
@@ -325,15 +330,21 @@ bool feedback_denies(const struct user *u, uint32_t channel, int64_t said_ms);
 /* ---- deciding ----------------------------------------------------------------- */
 int64_t user_clock(const struct user *u, int64_t now_ms); /* now, or the newest time reached */
 int64_t next_due(const struct policy_set *set, const struct policy_shard *s, const struct user *u);
+/* What guards know of a user before they look at a campaign. */
+struct guarded {
+    bool bot, minor, held; /* held: in the hold-out of all campaigns */
+};
+struct guarded guard_user(const struct policy_context *c, int64_t now_ms);
 /* Why a campaign may not be sent now; PR_SENT: it may. The audience is asked apart. */
 enum policy_reason guard(const struct policy_context *c, int64_t now_ms,
-                         const struct candidate *cand);
+                         const struct candidate *cand, struct guarded who);
+/* Notes what guard_offers asks of a campaign's offers; the set knows what wants approval. */
+void guard_compile(const struct policy_set *set, struct campaign *k);
 /* Remembers what an event says of its user's age: context `age` in years, or `minor`. -ENOMEM. */
 int guard_note_age(const struct policy_context *c, const struct event *e);
-/* The same of one of its offers; full_price: the item excludes discounts. */
-enum policy_reason guard_offer(const struct policy_context *c, const struct candidate *cand,
-                               bool full_price);
-bool guard_full_price(const struct policy_context *c, uint32_t item);
+/* Its offers that may be made now, a bit each. 0: none, and *ret_why is why not the first. */
+uint32_t guard_offers(const struct policy_context *c, const struct candidate *cand,
+                      enum policy_reason *ret_why);
 const struct tz_rules *guard_zone(const struct policy_context *c); /* the user's, or the default */
 /* A coupon code by its template: {hash} becomes ten characters of `hash` that nobody misreads
  * (Crockford's base 32). Longer ones are cut. */

@@ -107,9 +107,9 @@ static void room_give(struct learned *l, struct bandit_room *room) {
 
 /* Offers of one campaign differ only in their depth. */
 static struct bandit_arms bandit_arms_of(const struct arms *arms, uint16_t *like) {
-    for (size_t i = 0; i < arms->n; i++)
-        like[i] =
-            i && arms->cand[i].campaign == arms->cand[i - 1].campaign ? like[i - 1] : (uint16_t)i;
+    for (size_t i = 0; i < arms->n;)
+        for (size_t first = i, end = i + 1 + arms->cand[i].more; i < end; i++)
+            like[i] = (uint16_t)first;
     return (struct bandit_arms){arms->n, arms->shared, arms->own, like, 0, FEATURES_DEPTH};
 }
 

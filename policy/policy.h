@@ -233,6 +233,7 @@ policy_shard_counts(const struct policy_shard *s); /* since the shard was made *
 struct candidate {
     uint16_t campaign;
     uint8_t offer;
+    uint8_t more;                /* candidates behind it that are other offers of the campaign */
     uint32_t item;               /* ROW_NONE: none */
     double old_price, new_price; /* NAN: none */
     uint64_t cause_hash, trigger_hash[2];

@@ -270,7 +270,9 @@ static int compile_campaign(struct policy_set *s, const struct campaign_spec *sp
         o->json = text_keep(text, o->json);
         o->code = text_keep(text, o->code);
         o->category = text_keep(text, o->category);
+        features_factors(o, k->factor[i]);
     }
+    guard_compile(s, k);
     k->spec.group = s->group[group].spec.name;
     k->spec.channel = s->channel[ch].name;
     k->spec.fairness.attribute = text_keep(text, spec->fairness.attribute);

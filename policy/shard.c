@@ -155,8 +155,6 @@ static uint32_t part_of(const struct policy_shard *s, uint32_t budget) {
 bool shard_budget_left(struct policy_shard *s, size_t campaign, int64_t now_ms) {
     const struct campaign *k = &s->set->c[campaign];
     bool closed;
-    if (!k->has_budget)
-        return true;
     const struct spend *d = spend_slot(s, campaign, tz_day(s->set->tz, now_ms), &closed);
     return d ? d->used < part_of(s, k->spec.budget) &&
                    ledger_left(s->set->ledger, d->cell, budget_by(s->set, campaign, now_ms))

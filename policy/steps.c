@@ -19,8 +19,11 @@ uint8_t step_action(const struct policy_set *set, const struct candidate *cand) 
 void step_allowed(const struct policy_set *set, const struct arms *arms, struct dqn_actions *ret) {
     *ret = (struct dqn_actions){{0}};
     dqn_allow(ret, DQN_NOTHING);
-    for (size_t i = 0; i < arms->n; i++)
-        dqn_allow(ret, step_action(set, &arms->cand[i]));
+    for (size_t i = 0; i < arms->n;) {
+        const uint8_t *action = set->c[arms->cand[i].campaign].action;
+        for (size_t end = i + 1 + arms->cand[i].more; i < end; i++)
+            dqn_allow(ret, action[arms->cand[i].offer]);
+    }
 }
 
 void step_state(const struct policy_context *c, const struct arms *arms, float *ret) {
@@ -30,7 +33,7 @@ void step_state(const struct policy_context *c, const struct arms *arms, float *
     memset(ret + STATE_HISTORY, 0, (STATE_ITEM - STATE_HISTORY) * sizeof *ret);
     for (size_t i = 0; x && i < x->n_sends; i++)
         ret[STATE_HISTORY + x->sends[i].campaign % FEATURES_CAMPAIGNS] += 1.0f / 3;
-    for (size_t i = 0; i < arms->n; i++)
+    for (size_t i = 0; i < arms->n; i += 1u + arms->cand[i].more)
         ret[STATE_FIT + c->set->c[arms->cand[i].campaign].hash % FEATURES_CAMPAIGNS] =
             arms->own[i * FEATURES_OWN + FO_FIT];
     for (size_t i = 0; i < ARRAY_LEN(item); i++)
@@ -44,20 +47,23 @@ struct step *step_new(const struct policy_context *c, int64_t now_ms, const stru
     struct step *s = malloc(sizeof *s);
     if (!s)
         return NULL;
-    *s = (struct step){
-        .trigger = cand->trigger_hash[0],
-        .at_ms = now_ms,
-        .propensity = (float)choice->propensity,
-        .other = (float)choice->other,
-        .campaign = cand->campaign,
-        .action = nothing ? DQN_NOTHING : step_action(c->set, cand),
-        .by = (uint8_t)choice->by,
-    };
+    s->trigger = cand->trigger_hash[0]; /* field by field: most of it is the state */
+    s->before = 0;
+    s->at_ms = now_ms;
     step_state(c, arms, s->state);
-    step_allowed(c->set, arms, &s->allowed);
-    if (!nothing)
+    if (nothing)
+        memset(s->state + STATE_COLUMNS, 0, FEATURES_OWN * sizeof *s->state);
+    else
         memcpy(s->state + STATE_COLUMNS, arms->own + (size_t)choice->index * FEATURES_OWN,
                FEATURES_OWN * sizeof *s->state);
+    step_allowed(c->set, arms, &s->allowed);
+    s->reward = 0;
+    s->propensity = (float)choice->propensity;
+    s->other = (float)choice->other;
+    s->campaign = cand->campaign;
+    s->action = nothing ? DQN_NOTHING : step_action(c->set, cand);
+    s->by = (uint8_t)choice->by;
+    s->closed = false;
     return s;
 }
 

@@ -21,10 +21,13 @@ static int64_t next_lapse(const struct policy_set *set, const struct policy_shar
 int64_t next_due(const struct policy_set *set, const struct policy_shard *s, const struct user *u) {
     const struct user_ext *x = u->ext;
     size_t from;
-    int64_t due = u->prof.last_ms ? next_lapse(set, s, u, &from) : TIME_NEVER;
-    due = MIN(due, MIN(feedback_due(x), exposure_due(x)));
-    due = MIN(due, steps_due(set, x));
-    return x && x->n_timers ? MIN(due, x->timers[0].due_ms) : due;
+    const int64_t of[] = {u->prof.last_ms ? next_lapse(set, s, u, &from) : TIME_NEVER,
+                          feedback_due(x), exposure_due(x), steps_due(set, x),
+                          x && x->n_timers ? x->timers[0].due_ms : TIME_NEVER};
+    int64_t due = TIME_NEVER;
+    for (size_t i = 0; i < ARRAY_LEN(of); i++)
+        due = MIN(due, of[i]);
+    return due;
 }
 
 /* The event's item, looked at once and only if somebody asks. */
@@ -188,13 +191,14 @@ void policy_on_event(const struct policy_context *c, const struct event *e, uint
             if (set->c[set->welcome.i[i]].spec.trigger.session == session)
                 cand[n++].campaign = set->welcome.i[i];
     }
+    uint64_t cause = hash_str(e->id, 0);
     for (size_t i = 0; i < n; i++)
         cand[i] = (struct candidate){
             .campaign = cand[i].campaign,
             .item = item_row,
             .old_price = NAN,
             .new_price = NAN,
-            .cause_hash = hash_str(e->id, 0),
+            .cause_hash = cause,
             .since_ms = e->time_ms,
         };
     if (n)
