@@ -41,31 +41,38 @@ static void print_row(struct str id, int wide, const redisReply *hash) {
                field(hash, "lift_high").p);
 }
 
-static json_t *row_json(struct str id, const redisReply *hash) {
+static json_t *row_json(const char *kind, struct str id, const redisReply *hash) {
     json_t *j = json_object();
-    json_object_set_new(j, "id", json_stringn(id.p, id.n));
+    json_object_set_new(j, kind, json_stringn(id.p, id.n));
     for (size_t i = 0; i + 1 < hash->elements; i += 2)
         json_object_set_new(j, text_of(hash->element[i]).p,
                             look_json_value(text_of(hash->element[i + 1])));
     return j;
 }
 
-/* Who is in charge of groups with a network, and why. */
-static bool print_networks(struct redis *r, const struct config *cfg,
-                           const struct policy_set *set) {
+static void print_network(struct str group, const redisReply *hash) {
+    printf("\ngroup %.*s\n", (int)group.n, group.p);
+    for (size_t i = 0; i + 1 < hash->elements; i += 2)
+        printf("  %-22s %s\n", text_of(hash->element[i]).p, text_of(hash->element[i + 1]).p);
+}
+
+/* Who is in charge of groups with a network, and why; printed, or added to `all` unless it is NULL.
+ */
+static bool tell_networks(struct redis *r, const struct config *cfg, const struct policy_set *set,
+                          json_t *all) {
     for (size_t g = 0; g < policy_groups(set); g++) {
         struct str name = policy_group_name(set, g);
         if (!policy_group_deep(set, g))
             continue;
         redisReply *hash = read_hash(r, cfg, "policy", name);
-        if (!hash || hash->type != REDIS_REPLY_ARRAY) {
-            freeReplyObject(hash);
-            return false;
-        }
-        printf("\ngroup %.*s\n", (int)name.n, name.p);
-        for (size_t i = 0; i + 1 < hash->elements; i += 2)
-            printf("  %-22s %s\n", text_of(hash->element[i]).p, text_of(hash->element[i + 1]).p);
+        bool good = hash && hash->type == REDIS_REPLY_ARRAY;
+        if (good && all)
+            json_array_append_new(all, row_json("group", name, hash));
+        else if (good)
+            print_network(name, hash);
         freeReplyObject(hash);
+        if (!good)
+            return false;
     }
     return true;
 }
@@ -86,15 +93,15 @@ int campaign_results(const struct config *cfg, const struct policy_set *set, boo
         redisReply *hash = read_hash(r, cfg, "campaign", id);
         good = hash && hash->type == REDIS_REPLY_ARRAY;
         if (good && json)
-            json_array_append_new(all, row_json(id, hash));
+            json_array_append_new(all, row_json("id", id, hash));
         else if (good)
             print_row(id, (int)wide, hash);
         freeReplyObject(hash);
     }
+    if (good)
+        good = tell_networks(r, cfg, set, json ? all : NULL);
     if (good && json)
         return look_print_json(all);
-    if (good)
-        good = print_networks(r, cfg, set);
     json_decref(all);
     return good ? EXIT_DONE : EXIT_FAILED;
 }

@@ -155,8 +155,8 @@ int cmd_campaigns(int argc, char **argv) {
         .synopsis = "campaigns list|check|results [FILE] [--json]\n"
                     "       beckon campaigns pause|resume|approve ID",
         .text = "Lists the campaigns of a file in its order, tells from Redis what became of them "
-                "(counts begin when `beckon run` starts), or checks the file: every fault is "
-                "named at once "
+                "(counts begin when `beckon run` starts) and who is in charge of groups of policy "
+                "dqn, or checks the file: every fault is named at once "
                 "with its line, its key and what to write instead, and the exit code is 2. Without "
                 "FILE it is "
                 "policy.campaigns of the configuration. What each key means is told in "
@@ -169,6 +169,7 @@ int cmd_campaigns(int argc, char **argv) {
         .examples = "  beckon campaigns check deploy/campaigns.yaml\n"
                     "  beckon campaigns list --json | jq -r '.[] | select(.paused) | .id'\n"
                     "  beckon campaigns results\n"
+                    "  beckon campaigns results --json | jq '.[] | select(.group) | .in_charge'\n"
                     "  beckon campaigns pause all\n"
                     "  beckon campaigns approve spring-sale\n",
         .flags = flags,

@@ -106,6 +106,29 @@ Test(look, user_shows_the_profile_aligned) {
     tear_down(&f);
 }
 
+Test(look, campaigns_results_tell_who_is_in_charge_of_a_group) {
+    static const char text[] = "defaults: {channel: email}\n"
+                               "groups: {g: {policy: dqn}}\n"
+                               "campaigns:\n"
+                               "  - {id: hello, trigger: {event: {type: survey}}, group: g,\n"
+                               "     offer: {kind: message}}\n";
+    struct fixture f;
+    set_up(&f);
+    autofree(free) char *file = temp_dir_file(&f.dir, "campaigns.yaml");
+    write_file(file, text, sizeof text - 1);
+    struct key_value sent = {"sent", "3", 0};
+    struct key_value network[] = {{"in_charge", "bandit", 0}, {"judged", "1234", 0}};
+    cache_hash(f.cache, "campaign", STR("hello"), &sent, 1, 0);
+    cache_hash(f.cache, "policy", STR("g"), network, 2, 0);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(beckon(&f, "campaigns", "results", file, NULL), 0, "%s", f.said);
+    cr_assert(strstr(f.said, "group g\n  in_charge              bandit\n"), "%s", f.said);
+    cr_assert_eq(beckon(&f, "campaigns", "results", file, "--json"), 0, "%s", f.said);
+    cr_assert_str_eq(f.said, "[{\"id\":\"hello\",\"sent\":3},"
+                             "{\"group\":\"g\",\"in_charge\":\"bandit\",\"judged\":1234}]\n");
+    tear_down(&f);
+}
+
 Test(look, status_shows_every_counter_in_its_section) {
     struct fixture f;
     set_up(&f);
