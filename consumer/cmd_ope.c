@@ -246,6 +246,8 @@ static int show(struct evaluation *e) {
     }
     if (err < 0)
         return err;
+    if (e->uncalibrated)
+        all.warnings |= OPE_UNCALIBRATED;
     if (e->log.n_positions > 1)
         sort_positions(e, by);
     struct ope_view v = {.log = e->frame->path,
@@ -295,7 +297,9 @@ static int evaluate(const struct ope_options *o, const char *path) {
         struct ope_model_config model = {o->penalty, (uint32_t)o->folds, (uint64_t)o->seed};
         const void *arg;
         ope_policy *policy;
-        err = ope_teach_policy(&e);
+        err = ope_check_propensities(&e);
+        if (err == 0)
+            err = ope_teach_policy(&e);
         policy = ope_policy_of(&e, &arg);
         if (err == 0)
             err = ope_rounds(&e.judged, policy, arg, &model, e.rounds);

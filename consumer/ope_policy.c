@@ -75,6 +75,13 @@ int ope_set_propensities(struct evaluation *e) {
     return -EINVAL;
 }
 
+int ope_check_propensities(struct evaluation *e) {
+    double z = 0;
+    int err = e->outcomes ? 0 : ope_calibration(&e->log, &z);
+    e->uncalibrated = z > OPE_CALIBRATED;
+    return err;
+}
+
 /* How often each action was chosen at each position of another log, and what that log earned. */
 static int as_log(struct evaluation *e, const char *path) {
     struct frame_role role[ROLES];

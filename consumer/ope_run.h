@@ -31,6 +31,7 @@ struct evaluation {
     const double *target; /* [n] or NULL: its probability of the logged action is all we have */
     double *own;
     char name[200];
+    bool uncalibrated; /* what the log says of its propensities does not hold */
     double truth, truth_se;
     size_t truth_n;
     bool learns; /* the policy is a bandit of this kind */
@@ -46,6 +47,9 @@ int ope_places(const struct frame *f, const struct frame_column *c, struct str *
 /* Takes the log's propensities or estimates them, as --propensity says. Prints; -EINVAL, -ENOMEM.
  */
 int ope_set_propensities(struct evaluation *e);
+/* Holds the log's propensities against what it chose; not where campaigns competed, of which only
+ * some were open at a time. -ENOMEM. */
+int ope_check_propensities(struct evaluation *e);
 /* Prepares the policy that --policy names; may add actions and positions of another log. */
 int ope_set_policy(struct evaluation *e);
 /* Teaches it the first half of the log, if it is one that learns; e->judged becomes the rest. */

@@ -27,6 +27,9 @@ const char *ope_warning_text(enum ope_warning w) {
                "policy, or actions lack support; IPS and DR are off by as much";
     case OPE_FEW_REWARDS:
         return "fewer than ten rewarded rounds count: the intervals are too narrow to trust";
+    case OPE_UNCALIBRATED:
+        return "actions were not chosen as often as the logged propensities say: use --propensity "
+               "estimated, unless actions were open only at times";
     default:
         return "";
     }

@@ -48,6 +48,15 @@ struct ope_model_config {
 int ope_rounds(const struct ope_log *log, ope_policy *policy, const void *arg,
                const struct ope_model_config *c, struct ope_round *rounds);
 
+/* Whether logged propensities agree with how often actions were chosen. Where an action is open in
+ * every round, the mean of [it was chosen] / propensity is 1, whatever the propensities depend on.
+ * Actions are pooled by their propensity, and what bins are off by, in standard errors, is squared
+ * and added up. *ret: how much more that is than chance makes it, in standard deviations (chi
+ * squared as Wilson and Hilferty 1931 have it); chance hardly ever exceeds OPE_CALIBRATED. 0 or
+ * -ENOMEM. */
+#define OPE_CALIBRATED 4.0
+int ope_calibration(const struct ope_log *log, double *ret);
+
 enum ope_estimator {
     OPE_DM,    /* direct method: mean of model_mean */
     OPE_IPS,   /* inverse propensity: mean of w r (Horvitz, Thompson 1952; Strehl et al. 2010) */
@@ -79,7 +88,8 @@ enum ope_warning {
     OPE_BAD_WEIGHTS = 1 << 3,   /* mean weight over 4 standard errors (and 2 %) from 1: propensities
                                    or support are wrong */
     OPE_FEW_REWARDS = 1 << 4,   /* under 10 rounds that weigh have a reward */
-    OPE_WARNINGS = 5
+    OPE_UNCALIBRATED = 1 << 5,  /* see ope_calibration; ope_estimate does not know */
+    OPE_WARNINGS = 6
 };
 const char *ope_warning_text(enum ope_warning w); /* what it means and what to do */
 

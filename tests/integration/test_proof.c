@@ -170,6 +170,19 @@ Test(proof, ope_takes_rewards_from_the_outcomes) {
     SAID("--rewards needs Beckon's own decisions and outcomes.");
 }
 
+Test(proof, ope_says_when_propensities_do_not_fit_what_was_chosen) {
+    autofree(free) char *log = temp_dir_file(&dir, "log.csv");
+    FILE *f = fopen(log, "we");
+    fprintf(f, "action,reward,propensity\n");
+    for (int i = 0; i < 3000; i++) /* the second has one in three, not one in five */
+        fprintf(f, "%s,%d,%s\n", i % 3 ? "a" : "b", i % 7 == 0, i % 3 ? ".8" : ".2");
+    fclose(f);
+    cr_assert_eq(RUN("ope", log, "--resamples", "20"), EXIT_DONE);
+    SAID("use --propensity estimated");
+    cr_assert_eq(RUN("ope", log, "--resamples", "20", "--propensity", "estimated"), EXIT_DONE);
+    cr_assert_null(strstr(said, "use --propensity estimated"), "%s", said);
+}
+
 Test(proof, ope_says_what_is_wrong_and_where) {
     autofree(free) char *log = temp_dir_file(&dir, "log.csv");
     WRITE(log, "action,reward,p\na,1,.5\nb,,1.5\n");

@@ -251,3 +251,42 @@ Test(ope, refuses_logs_that_cannot_be) {
     c.level = 1;
     cr_assert_eq(ope_estimate(FOUR, 4, -1, &c, &r), -EINVAL);
 }
+
+enum { CHOICES = 8, CHOSEN = 8000 };
+
+/* Choices whose propensities come and go, as a learner's do; written down as they were, or as if
+ * they were closer to even by `wrong`. */
+static double calibration(uint64_t seed, double swing, double wrong) {
+    static uint32_t what[CHOSEN], where[CHOSEN];
+    static double p[CHOSEN];
+    struct rng r;
+    rng_seed(&r, seed);
+    for (size_t i = 0; i < CHOSEN; i++) {
+        double w[CHOICES], sum = 0, u = rng_unit(&r);
+        for (size_t a = 0; a < CHOICES; a++)
+            sum += w[a] = exp(swing * (sin((double)(i * (a + 1)) / 700) + .3 * (double)a));
+        size_t a = 0;
+        while (a < CHOICES - 1 && (u -= w[a] / sum) >= 0)
+            a++;
+        what[i] = (uint32_t)a;
+        where[i] = i % 2;
+        p[i] = (1 - wrong) * w[a] / sum + wrong / CHOICES;
+    }
+    struct ope_log log = {.n = CHOSEN,
+                          .n_actions = CHOICES + 1, /* one was never chosen */
+                          .n_positions = 2,
+                          .action = what,
+                          .position = where,
+                          .propensity = p};
+    double z;
+    cr_assert_eq(ope_calibration(&log, &z), 0);
+    return z;
+}
+
+Test(ope, holds_propensities_against_what_was_chosen) {
+    for (uint64_t seed = 1; seed <= 100; seed++) {
+        cr_assert_lt(calibration(seed, 1.2, 0), OPE_CALIBRATED, "seed %d", (int)seed);
+        cr_assert_lt(calibration(seed, 0, 0), OPE_CALIBRATED, "even, seed %d", (int)seed);
+        cr_assert_gt(calibration(seed, 1.2, .3), OPE_CALIBRATED, "wrong, seed %d", (int)seed);
+    }
+}
