@@ -11,5 +11,4 @@
 #endif
 
 /* Eight numbers at once, wherever they lie. */
-typedef float float8 __attribute__((vector_size(8 * sizeof(float)), aligned(4), may_alias));
-typedef int32_t int8 __attribute__((vector_size(8 * sizeof(int32_t)), may_alias));
+typedef float f32x8 __attribute__((vector_size(8 * sizeof(float)), aligned(4), may_alias));

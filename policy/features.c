@@ -105,7 +105,7 @@ static void put_campaign(const struct policy_context *c, const struct campaign *
     for (size_t i = 0; x && i < x->n_sends; i++)
         sent += x->sends[i].campaign == k->hash;
     for (size_t i = 0; i < FEATURES_OWN / 8; i++)
-        ((float8 *)ret)[i] = (float8){0};
+        ((f32x8 *)ret)[i] = (f32x8){0};
     ret[FO_ONE] = 1;
     ret[FO_COST] = k->cost;
     ret[FO_CAMPAIGN_SENT] = (float)sent / 3;
@@ -183,12 +183,12 @@ static WIDE_CLONES void put_offers(const struct policy_set *set, const struct ca
                                    size_t n, float *own) {
     for (const struct candidate *end = cand + n; cand < end;) {
         const struct campaign *k = &set->c[cand->campaign];
-        float8 row[FEATURES_OWN / 8];
+        f32x8 row[FEATURES_OWN / 8];
         for (size_t j = 0; j < ARRAY_LEN(row); j++)
-            row[j] = ((const float8 *)own)[j];
+            row[j] = ((const f32x8 *)own)[j];
         for (size_t left = 1u + cand->more; left; left--, cand++, own += FEATURES_OWN) {
-            float8 *to = (float8 *)own;
-            to[0] = row[0] * *(const float8 *)k->factor[cand->offer];
+            f32x8 *to = (f32x8 *)own;
+            to[0] = row[0] * *(const f32x8 *)k->factor[cand->offer];
             for (size_t j = 1; j < ARRAY_LEN(row); j++)
                 to[j] = row[j];
             if (own[FO_AMOUNT] > 1)
