@@ -52,6 +52,21 @@ HOGWILD static size_t select_c(size_t n, const float *score, const float *base, 
     return k;
 }
 
+HOGWILD static void forms_c(size_t rows, size_t n, size_t k, const float *x, size_t ldx, size_t at,
+                            const float *m, size_t ldm, const float *b, size_t ldb,
+                            const uint16_t *which, float *ret) {
+    for (size_t i = 0; i < rows; i++, x += ldx) {
+        float s[LANES] = {0};
+        for (size_t j = 0; j < n; j++) {
+            float t = b[which[i] * ldb + j];
+            for (size_t p = 0; p < k; p++)
+                t = fmaf(x[p], m[p * ldm + j], t);
+            s[j] = x[at + j] * t;
+        }
+        ret[i] += fold(s);
+    }
+}
+
 HOGWILD static void highest_c(size_t m, size_t n, const float *c, uint32_t *ret) {
     for (size_t j = 0; j < n; j++) {
         float most = 0;
@@ -95,6 +110,7 @@ HOGWILD static void highest_c(size_t m, size_t n, const float *c, uint32_t *ret)
         .matvec_t = matvec_t_##isa,                                                                \
         .rank1 = rank1_##isa,                                                                      \
         .matmul = matmul_##isa,                                                                    \
+        .forms = forms_##isa,                                                                      \
         .select = select_##isa,                                                                    \
         .highest = highest_##isa,                                                                  \
     };
@@ -142,9 +158,23 @@ AVX2 HOGWILD static inline float dot_avx2(size_t n, const float *x, const float 
     return fold8(_mm256_add_ps(lo, hi));
 }
 
-/* Of four rows: their sums are folded side by side. */
+/* The sums of four rows, folded side by side. */
+AVX2 HOGWILD static inline __m128 fold_four_avx2(const __m256 *lo, const __m256 *hi) {
+    __m256 s[4];
+    for (size_t r = 0; r < 4; r++)
+        s[r] = _mm256_add_ps(lo[r], hi[r]);
+    __m256 a = _mm256_add_ps(_mm256_permute2f128_ps(s[0], s[2], 0x20),
+                             _mm256_permute2f128_ps(s[0], s[2], 0x31));
+    __m256 b = _mm256_add_ps(_mm256_permute2f128_ps(s[1], s[3], 0x20),
+                             _mm256_permute2f128_ps(s[1], s[3], 0x31));
+    a = _mm256_add_ps(_mm256_unpacklo_ps(a, b),
+                      _mm256_unpackhi_ps(a, b)); /* rows 0 1 0 1, 2 3 2 3 */
+    __m128 low = _mm256_castps256_ps128(a), high = _mm256_extractf128_ps(a, 1);
+    return _mm_add_ps(_mm_movelh_ps(low, high), _mm_movehl_ps(high, low));
+}
+
 AVX2 HOGWILD static inline void four_dots_avx2(size_t n, const float *m, const float *x, float *y) {
-    __m256 s[4], lo[4], hi[4];
+    __m256 lo[4], hi[4];
     for (size_t r = 0; r < 4; r++)
         lo[r] = hi[r] = _mm256_setzero_ps();
     size_t i = 0;
@@ -164,16 +194,7 @@ AVX2 HOGWILD static inline void four_dots_avx2(size_t n, const float *m, const f
                                     _mm256_maskload_ps(x + i + 8, k8), hi[r]);
         }
     }
-    for (size_t r = 0; r < 4; r++)
-        s[r] = _mm256_add_ps(lo[r], hi[r]);
-    __m256 a = _mm256_add_ps(_mm256_permute2f128_ps(s[0], s[2], 0x20),
-                             _mm256_permute2f128_ps(s[0], s[2], 0x31));
-    __m256 b = _mm256_add_ps(_mm256_permute2f128_ps(s[1], s[3], 0x20),
-                             _mm256_permute2f128_ps(s[1], s[3], 0x31));
-    a = _mm256_add_ps(_mm256_unpacklo_ps(a, b),
-                      _mm256_unpackhi_ps(a, b)); /* rows 0 1 0 1, 2 3 2 3 */
-    __m128 low = _mm256_castps256_ps128(a), high = _mm256_extractf128_ps(a, 1);
-    _mm_storeu_ps(y, _mm_add_ps(_mm_movelh_ps(low, high), _mm_movehl_ps(high, low)));
+    _mm_storeu_ps(y, fold_four_avx2(lo, hi));
 }
 
 AVX2 HOGWILD static inline void copy_avx2(size_t n, const float *x, float *y) {
@@ -229,6 +250,36 @@ AVX2 HOGWILD static size_t select_avx2(size_t n, const float *score, const float
     return k + more;
 }
 
+AVX2 HOGWILD static void forms_avx2(size_t rows, size_t n, size_t k, const float *x, size_t ldx,
+                                    size_t at, const float *m, size_t ldm, const float *b,
+                                    size_t ldb, const uint16_t *which, float *ret) {
+    __m256i k0 = tail_mask(n), k8 = tail_mask(n > 8 ? n - 8 : 0);
+    size_t i = 0;
+    for (; i + 4 <= rows; i += 4, x += 4 * ldx) {
+        __m256 lo[4], hi[4];
+        for (size_t r = 0; r < 4; r++) {
+            lo[r] = _mm256_maskload_ps(b + which[i + r] * ldb, k0);
+            hi[r] = _mm256_maskload_ps(b + which[i + r] * ldb + 8, k8);
+        }
+        for (size_t p = 0; p < k; p++) {
+            __m256 low = _mm256_maskload_ps(m + p * ldm, k0);
+            __m256 high = _mm256_maskload_ps(m + p * ldm + 8, k8);
+            for (size_t r = 0; r < 4; r++) {
+                __m256 v = _mm256_set1_ps(x[r * ldx + p]);
+                lo[r] = _mm256_fmadd_ps(v, low, lo[r]);
+                hi[r] = _mm256_fmadd_ps(v, high, hi[r]);
+            }
+        }
+        for (size_t r = 0; r < 4; r++) {
+            lo[r] = _mm256_mul_ps(lo[r], _mm256_maskload_ps(x + r * ldx + at, k0));
+            hi[r] = _mm256_mul_ps(hi[r], _mm256_maskload_ps(x + r * ldx + at + 8, k8));
+        }
+        __m128 sums = fold_four_avx2(lo, hi);
+        _mm_storeu_ps(ret + i, _mm_add_ps(_mm_loadu_ps(ret + i), sums));
+    }
+    forms_c(rows - i, n, k, x, ldx, at, m, ldm, b, ldb, which + i, ret + i);
+}
+
 /* Two vectors side by side, because each comparison waits for the last. */
 AVX2 HOGWILD static void highest_avx2(size_t m, size_t n, const float *c, uint32_t *ret) {
     for (size_t j = 0; j < n; j += LANES) {
@@ -253,6 +304,10 @@ MATRIX_KERNELS(avx2, AVX2)
 
 #define AVX512 __attribute__((target("avx512f,avx512vl,avx512dq,avx512bw,avx2,fma")))
 
+AVX512 HOGWILD static inline float fold16(__m512 s) {
+    return fold8(_mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1)));
+}
+
 AVX512 HOGWILD static inline float dot_avx512(size_t n, const float *x, const float *y) {
     __m512 s = _mm512_setzero_ps();
     size_t i = 0;
@@ -263,13 +318,23 @@ AVX512 HOGWILD static inline float dot_avx512(size_t n, const float *x, const fl
         s = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(k, x + i), _mm512_maskz_loadu_ps(k, y + i),
                                   s, k);
     }
-    __m256 q = _mm256_add_ps(_mm512_castps512_ps256(s), _mm512_extractf32x8_ps(s, 1));
-    __m128 h = _mm_add_ps(_mm256_castps256_ps128(q), _mm256_extractf128_ps(q, 1));
-    h = _mm_add_ps(h, _mm_movehl_ps(h, h));
-    return _mm_cvtss_f32(_mm_add_ss(h, _mm_movehdup_ps(h)));
+    return fold16(s);
 }
 
-/* Of four rows: their sums are folded side by side. */
+/* The sums of four rows, folded side by side. */
+AVX512 HOGWILD static inline __m128 fold_four_avx512(const __m512 *s) {
+    __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[2], 0x44),
+                             _mm512_shuffle_f32x4(s[0], s[2], 0xee));
+    __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(s[1], s[3], 0x44),
+                             _mm512_shuffle_f32x4(s[1], s[3], 0xee));
+    /* quarters: rows 0 2 and 1 3 */
+    __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
+    c = _mm512_add_ps(c, _mm512_permute_ps(c, 0x4e));
+    c = _mm512_add_ps(c, _mm512_permute_ps(c, 0xb1)); /* in each quarter the sum: 0 2 1 3 */
+    __m512i pick = _mm512_castsi128_si512(_mm_setr_epi32(0, 8, 4, 12));
+    return _mm512_castps512_ps128(_mm512_permutexvar_ps(pick, c));
+}
+
 AVX512 HOGWILD static inline void four_dots_avx512(size_t n, const float *m, const float *x,
                                                    float *y) {
     __m512 s[4];
@@ -285,16 +350,29 @@ AVX512 HOGWILD static inline void four_dots_avx512(size_t n, const float *m, con
             s[r] = _mm512_mask3_fmadd_ps(_mm512_maskz_loadu_ps(k, m + r * n + i),
                                          _mm512_maskz_loadu_ps(k, x + i), s[r], k);
     }
-    __m512 a = _mm512_add_ps(_mm512_shuffle_f32x4(s[0], s[2], 0x44),
-                             _mm512_shuffle_f32x4(s[0], s[2], 0xee));
-    __m512 b = _mm512_add_ps(_mm512_shuffle_f32x4(s[1], s[3], 0x44),
-                             _mm512_shuffle_f32x4(s[1], s[3], 0xee));
-    /* quarters: rows 0 2 and 1 3 */
-    __m512 c = _mm512_add_ps(_mm512_shuffle_f32x4(a, b, 0x88), _mm512_shuffle_f32x4(a, b, 0xdd));
-    c = _mm512_add_ps(c, _mm512_permute_ps(c, 0x4e));
-    c = _mm512_add_ps(c, _mm512_permute_ps(c, 0xb1)); /* in each quarter the sum: 0 2 1 3 */
-    __m512i pick = _mm512_castsi128_si512(_mm_setr_epi32(0, 8, 4, 12));
-    _mm_storeu_ps(y, _mm512_castps512_ps128(_mm512_permutexvar_ps(pick, c)));
+    _mm_storeu_ps(y, fold_four_avx512(s));
+}
+
+AVX512 HOGWILD static void forms_avx512(size_t rows, size_t n, size_t k, const float *x, size_t ldx,
+                                        size_t at, const float *m, size_t ldm, const float *b,
+                                        size_t ldb, const uint16_t *which, float *ret) {
+    __mmask16 some = (__mmask16)((1u << n) - 1);
+    size_t i = 0;
+    for (; i + 4 <= rows; i += 4, x += 4 * ldx) {
+        __m512 s[4];
+        for (size_t r = 0; r < 4; r++)
+            s[r] = _mm512_maskz_loadu_ps(some, b + which[i + r] * ldb);
+        for (size_t p = 0; p < k; p++) {
+            __m512 row = _mm512_maskz_loadu_ps(some, m + p * ldm);
+            for (size_t r = 0; r < 4; r++)
+                s[r] = _mm512_fmadd_ps(_mm512_set1_ps(x[r * ldx + p]), row, s[r]);
+        }
+        for (size_t r = 0; r < 4; r++)
+            s[r] = _mm512_mul_ps(s[r], _mm512_maskz_loadu_ps(some, x + r * ldx + at));
+        __m128 sums = fold_four_avx512(s);
+        _mm_storeu_ps(ret + i, _mm_add_ps(_mm_loadu_ps(ret + i), sums));
+    }
+    forms_c(rows - i, n, k, x, ldx, at, m, ldm, b, ldb, which + i, ret + i);
 }
 
 AVX512 HOGWILD static inline void copy_avx512(size_t n, const float *x, float *y) {

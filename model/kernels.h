@@ -36,6 +36,11 @@ struct kernels {
      * floats apart. With ai = 1 it is aᵀ·b. For matrices that fit in cache. */
     void (*matmul)(size_t m, size_t n, size_t k, const float *a, size_t ai, size_t ap,
                    const float *b, size_t ldb, float *c, size_t ldc);
+    /* ret[i] += sum over j < n of x[i][at + j]·(b[which[i]][j] + sum over p < k of
+     * x[i][p]·m[p][j]), for i < rows: forms that are quadratic in x. n is at most 16. */
+    void (*forms)(size_t rows, size_t n, size_t k, const float *x, size_t ldx, size_t at,
+                  const float *m, size_t ldm, const float *b, size_t ldb, const uint16_t *which,
+                  float *ret);
     /* Writes to ret, in order, every i with score[i] + base[i] >= least; at most `max`. Returns
      * how many; *ret_next is where to go on, n at the end. Never one whose sum is NaN. */
     size_t (*select)(size_t n, const float *score, const float *base, float least, uint32_t *ret,

@@ -1,4 +1,3 @@
-#include "model/wide.h"
 #include "policy/bandit_internal.h"
 
 #include <assert.h>
@@ -9,7 +8,7 @@ int bandit_room_new(const struct bandit *b, struct bandit_room **ret) {
     if (!r)
         return -ENOMEM;
     size_t arms = b->c.arms_max + 1, lanes = b->c.kind == BANDIT_THOMPSON ? b->c.draws : b->own_ld;
-    r->score = bandit_floats(arms * lanes);
+    r->score = bandit_floats(b->c.kind == BANDIT_THOMPSON ? arms * lanes : 0);
     r->first_score = bandit_floats(arms * lanes);
     r->first = bandit_floats(arms * b->c.own);
     r->first_square = calloc(arms, sizeof *r->first_square);
@@ -125,30 +124,9 @@ static void first_products(const struct bandit *b, struct bandit_room *room, con
     b->k->matmul(s->n, ld, own - to, s->first + to, own, 1, m + to * ld, ld, room->first_score, ld);
 }
 
-/* room->score, row i, which is `lanes` wide: what room->first_score has from its column `lane` on
- * of the first that arm i is like, + apartᵀ[i]·m, where m is float[own][ld]. */
-static void apart_products(const struct bandit *b, struct bandit_room *room,
-                           const struct bandit_arms *arms, const struct split *s, const float *m,
-                           size_t ld, size_t lane, size_t lanes) {
-    for (size_t i = 0; i < arms->n; i++)
-        copy_row(room->score + i * lanes, room->first_score + s->at[i] * ld + lane, lanes);
-    if (s->wide)
-        b->k->matmul(arms->n, lanes, s->wide, arms->own + s->from, b->c.own, 1,
-                     m + s->from * ld + lane, ld, room->score, lanes);
-}
-
-/* mean[i] += width · √(square[at[i]] + x[i]ᵀ·bent[i]), of n rows that are `wide`. */
-static WIDE_CLONES void add_widths(size_t n, size_t wide, const float *x, size_t ldx,
-                                   const float *bent, size_t ldb, const float *square,
-                                   const uint16_t *at, float width, float *restrict room,
-                                   float *restrict mean) {
-    for (size_t i = 0; i < n; i++, x += ldx, bent += ldb) {
-        room[i] = square[at[i]];
-        for (size_t f = 0; f < wide; f++)
-            room[i] += x[f] * bent[f];
-    }
+static void add_roots(size_t n, float by, const float *restrict square, float *restrict to) {
     for (size_t i = 0; i < n; i++)
-        mean[i] += width * sqrtf(room[i] > 0 ? room[i] : 0);
+        to[i] += by * sqrtf(square[i] > 0 ? square[i] : 0);
 }
 
 /* mean + alpha · noise · √(xᵀA⁻¹x), less what shared columns add to every mean. Squares of widths
@@ -177,11 +155,13 @@ static size_t upper_best(const struct bandit *b, struct bandit_room *room,
         room->first_square[i] = anyway + k->dot(own, s.first + i * own, g);
         k->axpby(ld, -1, turn, 2, g);
     }
-    size_t lane = s.from / BANDIT_LANES * BANDIT_LANES,
-           lanes = bandit_padded(s.from + s.wide) - lane;
-    apart_products(b, room, arms, &s, b->cov_own, ld, lane, lanes);
-    add_widths(arms->n, s.wide, arms->own + s.from, own, room->score + s.from - lane, lanes,
-               room->first_square, s.at, width, room->square, room->mean);
+    for (size_t i = 0; i < arms->n; i++)
+        room->square[i] = room->first_square[s.at[i]];
+    for (size_t j = 0; j < s.wide; j += BANDIT_LANES)
+        k->forms(arms->n, MIN(s.wide - j, (size_t)BANDIT_LANES), s.wide, arms->own + s.from, own, j,
+                 b->cov_own + s.from * ld + s.from + j, ld, room->first_score + s.from + j, ld,
+                 s.at, room->square);
+    add_roots(arms->n, width, room->square, room->mean);
     return best_of(arms->n, room->mean, width * sqrtf(fmaxf(0, anyway)));
 }
 
@@ -192,7 +172,11 @@ static void thompson(const struct bandit *b, struct bandit_room *room,
     size_t draws = b->c.draws;
     memset(room->vector, 0, draws * sizeof *room->vector);
     first_products(b, room, &s, b->draws, draws, room->vector);
-    apart_products(b, room, arms, &s, b->draws, draws, 0, draws);
+    for (size_t i = 0; i < arms->n; i++)
+        copy_row(room->score + i * draws, room->first_score + s.at[i] * draws, draws);
+    if (s.wide)
+        b->k->matmul(arms->n, draws, s.wide, arms->own + s.from, b->c.own, 1,
+                     b->draws + s.from * draws, draws, room->score, draws);
     b->k->highest(arms->n, draws, room->score, room->which);
     for (size_t i = 0; i < draws; i++)
         p[room->which[i]] += 1.0 / (double)draws;

@@ -31,8 +31,8 @@ struct bandit {
 /* Arms that are alike are weighed once for what they share, and then by the columns in which they
  * lie apart. */
 struct bandit_room {
-    float *score;        /* float[arms_max][lanes], lanes = draws or own_ld */
-    float *first_score;  /* float[arms_max][lanes], of what arms share */
+    float *score;        /* float[arms_max][draws]; Thompson */
+    float *first_score;  /* float[arms_max][draws or own_ld], of what arms share */
     float *first;        /* float[arms_max][own]: what arms share, zero where they lie apart */
     float *first_square; /* float[arms_max] */
     uint16_t *at;        /* uint16_t[arms_max]: which of `first` an arm is like */

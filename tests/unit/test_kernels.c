@@ -118,6 +118,42 @@ Test(kernels, every_product_of_matrices_has_the_bits_of_the_reference) {
     }
 }
 
+Test(kernels, every_table_gives_forms_the_bits_of_the_reference) {
+    enum { ROWS = 11, OWN = 24, LD = 32, STARTS = 5 };
+    const struct kernels *all[3];
+    size_t tables = kernels_all(all);
+    struct rng r;
+    rng_seed(&r, 6);
+    float x[ROWS * OWN], m[OWN * LD], b[STARTS * LD], start[ROWS], want[ROWS], got[ROWS];
+    uint16_t which[ROWS];
+    for (int round = 0; round < 500; round++) {
+        size_t rows = rng_below(&r, ROWS + 1), n = rng_below(&r, 17), k = rng_below(&r, OWN + 1),
+               at = rng_below(&r, (uint32_t)(OWN - n) + 1);
+        fill(&r, x, ROWS * OWN);
+        fill(&r, m, OWN * LD);
+        fill(&r, b, STARTS * LD);
+        fill(&r, start, ROWS);
+        for (size_t i = 0; i < ROWS; i++)
+            which[i] = (uint16_t)rng_below(&r, STARTS);
+        for (size_t t = 0; t < tables; t++) {
+            float *to = t ? got : want;
+            memcpy(to, start, sizeof start);
+            all[t]->forms(rows, n, k, x, OWN, at, m, LD, b, LD, which, to);
+            same(to, want, ROWS, "forms", all[t]->name);
+        }
+        for (size_t i = 0; i < rows; i++) {
+            double sum = start[i];
+            for (size_t j = 0; j < n; j++) {
+                double inner = b[which[i] * LD + j];
+                for (size_t p = 0; p < k; p++)
+                    inner += (double)x[i * OWN + p] * m[p * LD + j];
+                sum += (double)x[i * OWN + at + j] * inner;
+            }
+            cr_assert_float_eq(want[i], sum, 1e-3);
+        }
+    }
+}
+
 Test(kernels, dot_is_near_the_double_precision_sum) {
     struct rng r;
     rng_seed(&r, 2);
