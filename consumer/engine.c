@@ -10,6 +10,7 @@
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/publish.h"
+#include "consumer/warden.h"
 
 enum { WORKERS_MAX = 64 };
 
@@ -37,6 +38,7 @@ struct engine {
     size_t n_workers, n_started;
     struct publisher *publisher;
     struct metrics_server *server;
+    struct warden *warden;
 };
 
 /* ---- start ---- */
@@ -120,6 +122,15 @@ static int start_workers(struct engine *e) {
     return 0;
 }
 
+/* Where only one process may run, nothing can be on its way to another. */
+static int start_warden(struct engine *e) {
+    char model[256];
+    snprintf(model, sizeof model, "beckon-%s-model", e->cfg->app_name);
+    return e->world->exact
+               ? 0
+               : warden_start(e->cfg, e->cfg->topics_clickstream, e->partitions, model, &e->warden);
+}
+
 /* What people paused is paused from the first event on. */
 static int obey_control(struct engine *e) {
     autofree(control_free) struct control *c = NULL;
@@ -172,6 +183,7 @@ static void engine_free(struct engine *e) {
     if (!e)
         return;
     metrics_stop(e->server);
+    warden_stop(e->warden);
     globals_stop(e->globals);
     restorer_free(e->restorer);
     for (size_t i = 0; e->worker && i < e->n_workers; i++)
@@ -221,6 +233,8 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
         r = obey_control(e);
     if (r == 0)
         r = start_workers(e);
+    if (r == 0)
+        r = start_warden(e);
     if (r == 0)
         r = publisher_start(e, e->cfg, &e->publisher);
     if (r < 0) {
