@@ -35,7 +35,7 @@ struct reply {
 };
 
 enum {
-    REPLY_BYTES_MAX = 16 << 20,   /* the longest CLUSTER SLOTS has some 5 MB */
+    REPLY_BYTES_MAX = 8 << 20,    /* the longest CLUSTER SLOTS has some 5 MB */
     REPLY_ELEMENTS_MAX = 1 << 20, /* of one array */
     REPLY_DEPTH_MAX = 7,          /* arrays in arrays; as hiredis had it before 1.1 */
 };
