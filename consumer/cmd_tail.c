@@ -283,8 +283,11 @@ int cmd_tail(int argc, char **argv) {
     };
     const struct usage usage = {
         .synopsis = "tail [triggers | decisions | outcomes | dead-letters | TOPIC]",
-        .text = "Prints the newest records of a topic, decoded, one line each; triggers unless "
-                "another is named. Records of transactions that were not committed are not shown.",
+        .text =
+            "Prints the newest records of a topic, decoded, one line each; triggers unless "
+            "another is named. Records of transactions that were not committed are not shown.\n"
+            "Long values are cut, and what a terminal would obey is a question mark; --json has "
+            "them whole.",
         .examples = "  beckon tail triggers --follow\n"
                     "  beckon tail decisions -n 100 --json | jq -r .reason | sort | uniq -c\n"
                     "  beckon tail dead-letters --from-start\n"
