@@ -211,8 +211,10 @@ static void upkeep(struct stream *s) {
         return;
     s->upkeep_ms = now;
     int r = 0;
-    if (rd_kafka_fatal_error(s->consumer, NULL, 0))
+    /* At the second sight: what was polled meanwhile tells whether brokers were lost before it. */
+    if (s->failing)
         stream_on_fatal(s);
+    s->failing = rd_kafka_fatal_error(s->consumer, NULL, 0) != RD_KAFKA_RESP_ERR_NO_ERROR;
     int64_t lag = 0, users = 0, delay = 0;
     for (size_t i = 0; i < s->n_slots && r == 0; i++) {
         struct slot *slot = &s->slots[i];

@@ -76,6 +76,7 @@ struct stream {
     char model_topic[256];    /* where that goes */
 
     int64_t lost_us;        /* when the consumer last lost a broker; 0: never */
+    bool failing;           /* a fatal error of the consumer was seen, and is yet to be explained */
     int64_t transaction_ms; /* after which the broker aborts one */
     int64_t transaction_us; /* when the running one began */
     size_t uncommitted;     /* events processed since the last commit */
