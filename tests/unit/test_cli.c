@@ -230,17 +230,19 @@ Test(log, cuts_long_lines, .init = away_from_files) {
     cr_assert_str_eq(t + n - 4, "...\n");
 }
 
+/* Begun so long ago that it does not matter how fast this is. */
 Test(progress, prints_lines_where_there_is_no_terminal_if_asked, .init = away_from_files) {
     struct progress p = {.what = "loading", .total = 1000, .unit = "events", .always = true};
     progress_show(&p, 0, 0, NULL);
-    p.started_us -= 10000000;
-    p.shown_us -= 10000000;
-    progress_show(&p, 250, 12345, "3 skipped");
-    progress_done(&p, 50000);
+    p.started_us -= 10000000000;
+    p.shown_us -= 10000000000;
+    progress_show(&p, 250, 12345000, "3 skipped");
+    progress_done(&p, 50000000);
     const char *t = text_of(cr_get_redirected_stderr());
-    cr_assert_not_null(strstr(t, "loading  25%  12.3k events  1.23k/s  ETA 30s  3 skipped\n"), "%s",
-                       t);
-    cr_assert_not_null(strstr(t, "loading: 50.0k events in 10.0 s (5.00k/s)\n"), "%s", t);
+    cr_assert_not_null(strstr(t, "loading  25%  12.3M events  1.23k/s  ETA 8h20m  3 skipped\n"),
+                       "%s", t);
+    cr_assert_not_null(strstr(t, "loading: 50.0M events in 100"), "%s", t);
+    cr_assert_not_null(strstr(t, " s (5.00k/s)\n"), "%s", t);
 }
 
 Test(progress, is_silent_on_a_pipe, .init = away_from_files) {
