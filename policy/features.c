@@ -54,7 +54,7 @@ static void put_habits(const struct policy_context *c, int64_t now_ms, float *re
     const struct user_ext *x = c->user->ext;
     double weary = 0, bought = field(c, PF_PURCHASES, now_ms);
     for (size_t i = 0; x && i < x->n_sends; i++)
-        weary += fading((double)(now_ms - x->sends[i].time_ms) / DAY_MS, 4.5);
+        weary += fading((double)(now_ms - x->sends[i].time_ms) / DAY_MS, FEATURES_WEARY_DAYS);
     float often = ret[FS_PURCHASES], basket = valued(c, field(c, PF_AVG_PRICE, now_ms));
     float cart = ret[FS_CART] > 0 ? basket : 0;
     ret[FS_WEARY] = (float)(weary / 2);
@@ -210,4 +210,17 @@ void features(const struct policy_context *c, int64_t now_ms, const struct candi
         put_value(c, about.v.price, about.fit, ret_shared, row);
     }
     put_offers(c->set, cand, n, ret_own);
+}
+
+void features_wear(const float *shared, const float *own, float ret[WEAR_COLUMNS]) {
+    ret[0] = 0.5f;
+    ret[1] = ret[0] * shared[FS_BASKET];
+    ret[2] = ret[1] * shared[FS_PURCHASES];
+    ret[3] = ret[0] * own[FO_VALUE];
+}
+
+void features_rest(float *shared, float *own) {
+    shared[FS_SENT_DAY] = shared[FS_SENT_WEEK] = 0;
+    shared[FS_WEARY] = shared[FS_BASKET_WEARY] = shared[FS_BASKET_WEARY_OFTEN] = 0;
+    own[FO_CAMPAIGN_SENT] = own[FO_VALUE_WEARY] = 0;
 }

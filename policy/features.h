@@ -85,6 +85,9 @@ enum feature_own {
     FEATURES_OWN = FEATURES_OFFER + FEATURES_CAMPAIGNS,
 };
 
+/* A message wearies the less, the longer ago it was: by exp(-days / this). */
+#define FEATURES_WEARY_DAYS 4.5
+
 #define FEATURES_BYTES ((FEATURES_SHARED + FEATURES_OWN) * sizeof(float))
 
 /* What the first columns are times for this offer, whoever the user is; the others are alike for
@@ -96,3 +99,9 @@ void features_factors(const struct offer_spec *o, float ret[FEATURES_FACTORS]);
  * float[n][FEATURES_OWN]. */
 void features(const struct policy_context *c, int64_t now_ms, const struct candidate *cand,
               size_t n, float *ret_shared, float *ret_own);
+/* What one message adds to the columns of weariness: WEARY, BASKET_WEARY, BASKET_WEARY_OFTEN and,
+ * of the offer's, VALUE_WEARY. */
+enum { WEAR_SHARED = 3, WEAR_COLUMNS };
+void features_wear(const float *shared, const float *own, float ret[WEAR_COLUMNS]);
+/* Takes away what messages remembered add to any column. */
+void features_rest(float *shared, float *own);
