@@ -9,7 +9,6 @@
 #include "consumer/options_table.h"
 #include "consumer/parse.h"
 #include "consumer/tz.h"
-#include "policy/deep.h"
 
 enum { FILE_BYTES_MAX = 4 << 20, ID_MAX = 64, PRIORITY_MAX = 1000000, BUDGET_SLACK = 20 };
 
@@ -285,26 +284,6 @@ static void check_follows(struct yaml_walk *w, const struct file *f) {
     }
 }
 
-/* A network numbers the offers of its group. */
-static void check_networks(struct yaml_walk *w, const struct file *f) {
-    for (size_t g = 0; g < f->spec.n_groups; g++) {
-        const struct group_spec *group = &f->spec.group[g];
-        size_t n = 0;
-        for (size_t i = 0; i < f->n_read && group->method == METHOD_DQN; i++) {
-            const struct campaign_spec *c = &f->draft[i].spec;
-            if (!str_eq(c->group, group->name))
-                continue;
-            bool fits = n <= DEEP_OFFERS_MAX;
-            n += c->n_offers;
-            if (fits && n > DEEP_OFFERS_MAX)
-                walk_fault(w, f->draft[i].node,
-                           "is too much for group %s: dqn chooses among %d offers at most; put it "
-                           "into another group",
-                           group->name.p, DEEP_OFFERS_MAX);
-        }
-    }
-}
-
 static int compile(struct yaml_walk *w, struct file *f, struct policy_set **ret) {
     autofree(free) struct campaign_spec *specs = calloc(f->n_read + 1, sizeof *specs);
     if (!specs)
@@ -405,7 +384,6 @@ static int check(const struct config *cfg, const char *folder, const char *text,
         walk_leave(w, mark);
         check_channels(w, &f);
         check_follows(w, &f);
-        check_networks(w, &f);
     } else if (w->loaded) {
         walk_fault(w, NULL, "the file is empty; begin with `campaigns:`");
     }

@@ -215,6 +215,7 @@ static void publish_networks(struct publisher *p) {
         tally_put(t, "in_charge", s.leads ? "network" : "bandit");
         tally_put(t, "why", "%s", deep_why(&s));
         tally_put(t, "judged", "%llu", (unsigned long long)s.judged);
+        tally_put(t, "contested", "%.0f", s.contested);
         if (!isnan(s.advantage)) {
             tally_put(t, "other_earns_more", "%.4f", s.advantage);
             tally_put(t, "other_earns_more_low", "%.4f", s.advantage - 1.645 * s.se);

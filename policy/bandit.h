@@ -72,6 +72,7 @@ struct bandit_arms {
      * offers of one campaign do. NULL: nothing is known. */
     const uint16_t *like;
     uint32_t from, to;
+    float cost; /* taken off what every arm earns; nothing costs nothing */
 };
 
 struct bandit_choice {

@@ -78,6 +78,8 @@ static struct split split(const struct bandit *b, struct bandit_room *room,
 static void means(const struct bandit *b, struct bandit_room *room,
                   const struct bandit_arms *arms) {
     b->k->matvec(arms->n, b->c.own, arms->own, b->mean_own, room->mean);
+    for (size_t i = 0; i < arms->n && arms->cost != 0; i++)
+        room->mean[i] -= arms->cost;
 }
 
 const float *bandit_gains(const struct bandit *b, struct bandit_room *room,
@@ -170,7 +172,8 @@ static void thompson(const struct bandit *b, struct bandit_room *room,
                      const struct bandit_arms *arms, double *p) {
     struct split s = split(b, room, arms);
     size_t draws = b->c.draws;
-    memset(room->vector, 0, draws * sizeof *room->vector);
+    for (size_t i = 0; i < draws; i++)
+        room->vector[i] = -arms->cost;
     first_products(b, room, &s, b->draws, draws, room->vector);
     for (size_t i = 0; i < arms->n; i++)
         copy_row(room->score + i * draws, room->first_score + s.at[i] * draws, draws);

@@ -4,32 +4,42 @@
 #include <pthread.h>
 
 #include "model/block.h"
+#include "policy/dqn.h"
 #include "policy/stats.h"
 #include "policy/steps.h"
 #include "policy/verdict.h"
 
 enum {
-    DEEP_VERSION = 1,
+    DEEP_VERSION = 2,
+    DEEP_VERSION_OFFERS = 1, /* of a network with an output for each offer, which no one can use */
     PASSES = 64,
-    BANDIT_FIRST = 500,   /* samples before its expectations teach the network */
-    LEARN_EVERY = 4,      /* passages a step of the network */
-    REFRESH_EVERY = 1000, /* passages, of what is familiar */
+    LATER = 0,            /* the network's output: what a message just sent adds later */
+    BANDIT_FIRST = 500,   /* samples before its noise is the unit, */
+    BANDIT_KNOWS = 5000,  /* and before what differs from its expectations tells of weariness */
+    WEAR_FIRST = 1500,    /* pairs of decisions, as they weigh, */
+    STEPS_FIRST = 4000,   /* and steps of the network before it is tried */
+    LEARN_EVERY = 4,      /* passages a step of the network from then on; one each before */
+    REFRESH_EVERY = 1000, /* passages, of what is familiar and of weariness */
+    TRIAL = 4,            /* of so many decisions one is a trial; */
+    TRIAL_LED = 8,        /* while the network is in charge */
     JUDGED_MAX = 1 << 18, /* decisions that a verdict rests on */
-    JUDGED_MIN = 2000,
-    JUDGE_EVERY = 1000, /* decisions, or a sixteenth of those judged the last time */
-    NEWEST = 1000,      /* passages that rates of the newest are about */
-    ASK_OTHER = 8,      /* in charge, the network puts one of so many before the bandit */
+    CONTESTED_MIN = 200,
+    CONTESTED_TIGHT = 2000, /* where the verdict's confidence sequence is tightest */
+    JUDGE_EVERY = 1000,     /* passages, or a sixteenth of the trials judged the last time */
+    NEWEST = 1000,          /* passages that rates of the newest are about */
 };
-#define EPSILON 0.02f
-/* Of a verdict that is valid however often one is asked for. Strict, because it leaves out what
- * comes after half the horizon, and a wrong promotion costs until it is taken back. */
-#define LEVEL 0.998
+#define EXPLORE 0.02
+/* Of a verdict that is valid however often one is asked for. */
+#define LEVEL 0.99
+
+#define DAY_MS 86400000.0
 
 struct deep {
     struct learned *bandit;
     int64_t horizon_ms;
     pthread_rwlock_t lock; /* of all below; deciding reads */
     struct dqn *dqn;
+    struct wear wear;
     double unit; /* money that counts as 1; 0: not known yet */
     bool leads;
     struct verdict *verdict;
@@ -43,12 +53,11 @@ struct deep {
 };
 
 static struct dqn_config network_of(uint64_t seed) {
-    struct dqn_config c = dqn_defaults(STATE_COLUMNS, DQN_ACTIONS_MAX);
+    struct dqn_config c = dqn_defaults(STATE_COLUMNS, 1);
     c.hidden[1] = 32;
     c.replay = 20000;
     c.huber = 10;
-    c.epsilon_first = c.epsilon_last = EPSILON; /* the bandit explored before */
-    c.familiar_reach = 3;                       /* an embedding has length 1 */
+    c.familiar_reach = 3; /* an embedding has length 1 */
     c.seed = seed;
     return c;
 }
@@ -60,16 +69,19 @@ int deep_new(struct learned *bandit, int64_t horizon_ms, uint64_t seed, struct d
     pthread_rwlock_init(&d->lock, NULL);
     pthread_mutex_init(&d->pass_lock, NULL);
     d->bandit = bandit;
-    learned_explore(bandit, (double)EPSILON); /* or nothing could be told of the network by it */
+    learned_explore(bandit, EXPLORE); /* or nothing could be told of the network by it */
     d->horizon_ms = horizon_ms;
     d->last = (struct verdict_result){.advantage = NAN, .se = NAN};
     d->unfamiliar = 1;
     d->loss = NAN;
     rng_seed(&d->rng, seed);
     struct dqn_config c = network_of(seed);
-    int r = dqn_new(&c, &d->dqn);
+    int r = wear_init(&d->wear);
     if (r == 0)
-        r = verdict_new(&(struct verdict_config){horizon_ms, JUDGED_MAX, JUDGED_MIN}, &d->verdict);
+        r = dqn_new(&c, &d->dqn);
+    if (r == 0)
+        r = verdict_new(&(struct verdict_config){horizon_ms, JUDGED_MAX, CONTESTED_MIN},
+                        &d->verdict);
     if (r == 0)
         *ret = TAKE(d);
     return r;
@@ -81,18 +93,11 @@ void deep_free(struct deep *d) {
     for (size_t i = 0; i < d->n_passes; i++)
         mlp_pass_free(d->pass[i]);
     dqn_free(d->dqn);
+    wear_done(&d->wear);
     verdict_free(d->verdict);
     pthread_mutex_destroy(&d->pass_lock);
     pthread_rwlock_destroy(&d->lock);
     free(d);
-}
-
-uint8_t deep_action(uint64_t campaign, struct str offer, struct dqn_actions *taken) {
-    size_t i = hash_str(offer, campaign) % DEEP_OFFERS_MAX;
-    while (dqn_allowed(taken, 1 + i))
-        i = (i + 1) % DEEP_OFFERS_MAX;
-    dqn_allow(taken, 1 + i);
-    return (uint8_t)(1 + i);
 }
 
 /* NULL: memory is out. */
@@ -117,89 +122,100 @@ static void pass_give(struct deep *d, struct mlp_pass *pass) {
 
 /* ---- choosing ------------------------------------------------------------------ */
 
-/* -1: nothing. */
-static int arm_of(const struct policy_set *set, const struct arms *arms, int action) {
-    for (size_t i = 0; i < arms->n; i++)
-        if (step_action(set, &arms->cand[i]) == action)
-            return (int)i;
-    return -1;
-}
-
-static double bandit_would(struct deep *d, const struct arms *arms, int index) {
-    double p[POLICY_PAIRS_MAX + 1];
-    return learned_probabilities(d->bandit, arms, p) ? p[1 + index] : NAN;
-}
-
-/* False: the network does not choose here. */
-static bool network_decides(struct deep *d, const struct policy_context *c, uint64_t seed,
-                            const struct arms *arms, struct choice *ret) {
-    float state[STATE_COLUMNS];
-    struct dqn_actions open;
-    struct rng rng;
+/* What a message costs later; false: the network does not know such states. */
+static bool cost_of(struct deep *d, const struct policy_context *c, const struct arms *arms,
+                    double *ret) {
+    float state[STATE_COLUMNS], worth[1];
     struct mlp_pass *pass = pass_take(d);
     if (!pass)
         return false;
     step_state(c, arms, state);
-    step_allowed(c->set, arms, &open);
-    rng_seed(&rng, seed);
     pthread_rwlock_rdlock(&d->lock);
-    struct dqn_choice got = {.action = DQN_UNFAMILIAR};
-    if (d->leads)
-        got = dqn_decide(d->dqn, pass, state, &open, EPSILON, &rng);
+    bool known = dqn_worth(d->dqn, pass, state, worth);
+    *ret = -(double)worth[0] * d->unit;
     pthread_rwlock_unlock(&d->lock);
     pass_give(d, pass);
-    if (got.action == DQN_UNFAMILIAR)
+    return known;
+}
+
+/* -1: nothing. p[0] is that of nothing. */
+static int draw(const double *p, size_t n, struct rng *rng) {
+    double u = rng_unit(rng);
+    size_t chosen = 0;
+    for (size_t i = 0; i <= n; i++) {
+        if (!(p[i] > 0))
+            continue;
+        chosen = i; /* the last possible one takes what rounding leaves */
+        u -= p[i];
+        if (u < 0)
+            break;
+    }
+    return (int)chosen - 1;
+}
+
+/* Which of the two decides. A coin does in a trial, for which both have to be asked. */
+struct roles {
+    bool network, trial;
+};
+
+static struct roles roles(struct deep *d, struct rng *rng) {
+    pthread_rwlock_rdlock(&d->lock);
+    bool leads = d->leads,
+         able = leads || (dqn_steps(d->dqn) >= STEPS_FIRST && d->wear.fit.n >= WEAR_FIRST);
+    pthread_rwlock_unlock(&d->lock);
+    bool trial = able && rng_below(rng, leads ? TRIAL_LED : TRIAL) == 0;
+    return (struct roles){trial ? rng_below(rng, 2) == 0 : leads, trial};
+}
+
+/* False: memory is out, or the network does not know such states. */
+static bool network_decides(struct deep *d, const struct policy_context *c, const struct arms *arms,
+                            struct roles r, struct rng *rng, struct choice *ret) {
+    double cost, p[POLICY_PAIRS_MAX + 1], bandit[POLICY_PAIRS_MAX + 1];
+    if (!cost_of(d, c, arms, &cost) || !learned_probabilities(d->bandit, arms, cost, p) ||
+        (r.trial && !learned_probabilities(d->bandit, arms, 0, bandit)))
         return false;
-    *ret = (struct choice){.index = arm_of(c->set, arms, got.action),
-                           .propensity = got.propensity,
-                           .by = BY_NETWORK,
-                           .other = NAN};
-    if (rng_below(&rng, ASK_OTHER) == 0)
-        ret->other = bandit_would(d, arms, ret->index);
+    int index = draw(r.network ? p : bandit, arms->n, rng);
+    double by_network = p[1 + index];
+    *ret = (struct choice){
+        .index = index,
+        .propensity = r.trial ? (by_network + bandit[1 + index]) / 2 : by_network,
+        .by = r.network ? BY_NETWORK : BY_BANDIT,
+        .by_network = r.trial ? by_network : NAN,
+    };
     return true;
 }
 
 static void deep_decide(void *self, const struct policy_context *c, int64_t now_ms, uint64_t seed,
                         const struct arms *arms, struct choice *ret) {
     struct deep *d = self;
-    pthread_rwlock_rdlock(&d->lock);
-    bool leads = d->leads;
-    pthread_rwlock_unlock(&d->lock);
-    if (leads && network_decides(d, c, seed, arms, ret))
+    struct rng rng;
+    rng_seed(&rng, hash_bytes(&seed, sizeof seed, 0)); /* `seed` itself is the bandit's */
+    struct roles r = roles(d, &rng);
+    if ((r.trial || r.network) && network_decides(d, c, arms, r, &rng, ret))
         return;
     policy_learned.decide(d->bandit, c, now_ms, seed, arms, ret);
     ret->by = BY_BANDIT;
-    ret->other = NAN;
+    ret->by_network = NAN;
 }
 
 /* ---- who is in charge ---------------------------------------------------------- */
 
-static void note_unfamiliar(struct deep *d, bool unfamiliar) {
-    d->unfamiliar += (unfamiliar - d->unfamiliar) / NEWEST;
-}
-
-/* Probability by the other policy over that of the one in charge; NAN: not known. Where the network
- * leaves the choice to the bandit, both do the same. */
-static double weigh(struct deep *d, struct mlp_pass *pass, const struct passage *p) {
-    if (d->leads) {
-        note_unfamiliar(d, p->by == BY_BANDIT);
-        return p->by == BY_NETWORK ? p->other / p->propensity : p->by == BY_BANDIT ? 1 : NAN;
-    }
-    if (p->by != BY_BANDIT)
+/* Of the verdict's case; NAN: it was no trial. */
+static double weigh(const struct deep *d, const struct passage *p) {
+    if (p->by == BY_RULES || !(p->propensity > 0))
         return NAN;
-    double other = dqn_probability(d->dqn, pass, p->state, &p->allowed, EPSILON, p->action);
-    note_unfamiliar(d, isnan(other));
-    return isnan(other) ? 1 : other / p->propensity;
+    double network = p->by_network / p->propensity;
+    return d->leads ? 2 - network : network;
 }
 
 /* How far from 0 an advantage must be, in standard errors. */
-static double certain(double judged) {
-    return z_always(LEVEL, judged, JUDGED_MAX / 8);
+static double certain(double contested) {
+    return z_always(LEVEL, contested, CONTESTED_TIGHT);
 }
 
 static void judge(struct deep *d) {
     if (verdict_judge(d->verdict, &d->last) < 0 || d->last.warnings ||
-        !(d->last.advantage > certain((double)d->last.n) * d->last.se))
+        !(d->last.advantage > certain(d->last.contested) * d->last.se))
         return;
     d->leads = !d->leads;
     verdict_clear(d->verdict); /* what others decided tells nothing of what this one earns */
@@ -207,60 +223,79 @@ static void judge(struct deep *d) {
 
 /* ---- learning ------------------------------------------------------------------ */
 
-/* What is expected of nothing, were there no messages of the last days: as it does not depend on
- * what was done before, taking it off a reward changes no choice, but most of the noise. */
-static double anyway(struct deep *d, const float *state) {
-    float rested[FEATURES_SHARED];
-    memcpy(rested, state, sizeof rested);
-    rested[FS_SENT_DAY] = rested[FS_SENT_WEEK] = rested[FS_WEARY] = 0;
-    rested[FS_BASKET_WEARY] = rested[FS_BASKET_WEARY_OFTEN] = 0;
-    return learned_mean(d->bandit, rested, NULL);
+/* Weariness at a passage's decision, and what came instead of what is expected without it. */
+static struct wear_sample wear_of(struct deep *d, const struct passage *p, bool knows) {
+    float shared[FEATURES_SHARED], own[FEATURES_OWN];
+    struct wear_sample ret;
+    memcpy(shared, p->step, sizeof shared);
+    memcpy(own, p->step + STATE_COLUMNS, sizeof own);
+    ret.messages = 2 * shared[FS_WEARY];
+    features_wear(shared, own, ret.column);
+    features_rest(shared, own);
+    ret.value = shared[FS_BASKET];
+    ret.rest = knows ? p->reward - learned_mean(d->bandit, shared, own) : NAN;
+    return ret;
 }
 
-static void learn(struct deep *d, const struct passage *p, double reward) {
-    double samples, noise = learned_noise(d->bandit, &samples);
-    if (!(d->unit > 0) && samples >= BANDIT_FIRST)
-        d->unit = noise / 3;
-    if (!(d->unit > 0))
-        return;
-    struct dqn_transition t = {
-        .state = p->state,
-        .next = p->next,
-        .action = p->action,
-        .reward = (float)(reward / d->unit),
-        .discount = p->next ? (float)verdict_discount(p->next_ms - p->at_ms, d->horizon_ms) : 0,
-        .next_allowed = p->next_allowed,
-    };
+/* What one message more shortly before takes off a decision, by what was done there. */
+static double loss_of(const struct deep *d, const float *step) {
+    float column[WEAR_COLUMNS];
+    features_wear(step, step + STATE_COLUMNS, column);
+    return wear_loss(&d->wear, column);
+}
+
+/* What remains of a message's weariness counts when the next decision comes. */
+static double remains(const struct deep *d, int64_t gap_ms) {
+    return verdict_discount(gap_ms, d->horizon_ms) *
+           exp(-(double)gap_ms / DAY_MS / FEATURES_WEARY_DAYS);
+}
+
+static void learn(struct deep *d, const struct passage *p) {
+    struct dqn_transition t = {.state = p->step, .next = p->next, .action = LATER};
+    double loss;
+    if (p->next) {
+        double left = remains(d, p->next_ms - p->at_ms);
+        t.reward = (float)(-left * loss_of(d, p->next) / d->unit);
+        t.discount = (float)left;
+    }
     if (!dqn_remember(d->dqn, &t, p->at_ms))
         return;
-    double loss;
-    if (++d->passages % LEARN_EVERY == 0 && dqn_learn(d->dqn, &d->rng, &loss) == 0)
+    uint64_t every = dqn_steps(d->dqn) < STEPS_FIRST ? 1 : LEARN_EVERY;
+    if (++d->passages % every == 0 && dqn_learn(d->dqn, &d->rng, &loss) == 0)
         d->loss = isnan(d->loss) ? loss : d->loss + (loss - d->loss) / NEWEST;
-    if (d->passages % REFRESH_EVERY == 0)
-        dqn_refresh(d->dqn, p->at_ms); /* or go by the old one */
+    if (d->passages % REFRESH_EVERY == 0) { /* or go by the old ones */
+        dqn_refresh(d->dqn, p->at_ms);
+        wear_refresh(&d->wear, p->at_ms);
+    }
 }
 
 static void deep_follow(void *self, const struct passage *p) {
     struct deep *d = self;
-    const float *own = p->action == DQN_NOTHING ? NULL : p->state + STATE_COLUMNS;
-    double left_alone = anyway(d, p->state), mean = learned_mean(d->bandit, p->state, own);
-    struct mlp_pass *pass = pass_take(d);
-    if (!pass)
-        return;
+    double samples, noise = learned_noise(d->bandit, &samples);
+    struct verdict_case now = {.user = p->user,
+                               .trigger = p->trigger,
+                               .before = p->before,
+                               .at_ms = p->at_ms,
+                               .gain = p->reward,
+                               .usual = learned_mean(d->bandit, p->step, NULL),
+                               .wear = wear_of(d, p, samples >= BANDIT_KNOWS)};
     pthread_rwlock_wrlock(&d->lock);
-    verdict_note(d->verdict, &(struct verdict_case){.user = p->user,
-                                                    .trigger = p->trigger,
-                                                    .before = p->before,
-                                                    .at_ms = p->at_ms,
-                                                    .gain = p->reward - left_alone,
-                                                    .weight = weigh(d, pass, p)});
-    learn(d, p, mean - left_alone);
+    now.weight = weigh(d, p);
+    d->unfamiliar += (!dqn_familiar(d->dqn, p->step) - d->unfamiliar) / NEWEST;
+    if (!(d->unit > 0) && samples >= BANDIT_FIRST)
+        d->unit = noise / 3;
+    if (d->unit > 0) {
+        const struct verdict_case *before = verdict_find(d->verdict, p->before);
+        if (before)
+            wear_learn(&d->wear, &before->wear, &now.wear, p->at_ms);
+        learn(d, p);
+    }
+    verdict_note(d->verdict, &now);
     if (++d->since_judged >= MAX(JUDGE_EVERY, d->last.n / 16)) {
         d->since_judged = 0;
         judge(d);
     }
     pthread_rwlock_unlock(&d->lock);
-    pass_give(d, pass);
 }
 
 static void deep_learn(void *self, const struct outcome *o) {
@@ -281,17 +316,18 @@ void deep_look(struct deep *d, struct deep_state *ret) {
                                .passages = d->passages,
                                .steps = dqn_steps(d->dqn),
                                .judged = d->last.n,
+                               .contested = d->last.contested,
                                .advantage = d->last.advantage,
                                .se = d->last.se,
                                .warnings = d->last.warnings,
                                .unfamiliar = d->unfamiliar,
                                .loss = d->loss,
-                               .epsilon = (double)EPSILON};
+                               .epsilon = EXPLORE};
     pthread_rwlock_unlock(&d->lock);
 }
 
 const char *deep_why(const struct deep_state *s) {
-    double bound = certain((double)s->judged) * s->se;
+    double bound = certain(s->contested) * s->se;
     return isnan(s->advantage)     ? "too early to judge"
            : s->warnings           ? "what was decided tells too little of the other"
            : s->advantage > bound  ? "the other would earn more: it takes over"
@@ -308,7 +344,9 @@ int deep_encode(struct deep *d, struct buf *out, uint64_t *ret_passages) {
     wire_put_varint(out, dqn_steps(d->dqn));
     wire_put_f64(out, d->unit);
     wire_put_u8(out, d->leads);
-    int r = dqn_encode(d->dqn, out);
+    int r = wear_encode(&d->wear, out);
+    if (r == 0)
+        r = dqn_encode(d->dqn, out);
     pthread_rwlock_unlock(&d->lock);
     if (r == 0)
         r = block_end(out, at);
@@ -317,25 +355,51 @@ int deep_encode(struct deep *d, struct buf *out, uint64_t *ret_passages) {
     return r;
 }
 
-int deep_restore(struct deep *d, const void *p, size_t n) {
+/* Of an older network nothing is of use but the unit. */
+static int restore_older(struct deep *d, const void *p, size_t n) {
     struct wire w;
     size_t used;
-    int r = block_open(p, n, DEEP_VERSION, &w, &used);
+    int r = block_open(p, n, DEEP_VERSION_OFFERS, &w, &used);
     if (r < 0)
         return r;
+    wire_get_varint(&w); /* steps */
+    double unit = wire_get_f64(&w);
+    if (w.bad || !(unit >= 0) || !isfinite(unit))
+        return -EBADMSG;
+    pthread_rwlock_wrlock(&d->lock);
+    d->unit = d->unit > 0 ? d->unit : unit;
+    pthread_rwlock_unlock(&d->lock);
+    return 0;
+}
+
+int deep_restore(struct deep *d, const void *p, size_t n) {
+    struct wire w;
+    size_t used, rest;
+    int r = block_open(p, n, DEEP_VERSION, &w, &used);
+    if (r < 0)
+        return restore_older(d, p, n);
     wire_get_varint(&w); /* steps */
     double unit = wire_get_f64(&w);
     bool leads = wire_get_u8(&w) != 0;
     if (w.bad || !(unit >= 0) || !isfinite(unit))
         return -EBADMSG;
+    struct wear wear;
+    r = wear_init(&wear);
+    if (r == 0)
+        r = wear_restore(&wear, w.p, (size_t)(w.end - w.p), 0, &used);
     pthread_rwlock_wrlock(&d->lock);
-    r = dqn_restore(d->dqn, w.p, (size_t)(w.end - w.p), 0, &used);
+    if (r == 0)
+        r = dqn_restore(d->dqn, w.p + used, (size_t)(w.end - w.p) - used, 0, &rest);
     if (r == 0) {
+        struct wear old = d->wear;
+        d->wear = wear;
+        wear = old;
         d->unit = unit;
         d->leads = leads;
         verdict_clear(d->verdict);
     }
     pthread_rwlock_unlock(&d->lock);
+    wear_done(&wear);
     return r;
 }
 

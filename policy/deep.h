@@ -1,28 +1,30 @@
 /* A deep Q-network (policy/dqn.h) as the policy of a group, together with a bandit that chooses
  * first, and always where the network has seen too few similar states.
  *
- * States, actions and rewards are those of passages (policy/passage.h): an action is an offer of a
- * campaign, so each depth of discount is one, and what comes later counts 10^-(gap / horizon), a
- * tenth at the group's horizon, beyond which nothing is awaited. The network learns from the reward
- * that the bandit expects of what was done, less what it expects of nothing after a rest: outcomes
- * reach it through the bandit, which averages over thousands of them, because single ones say
- * little (most people buy nothing) and a network that bootstraps would learn their noise.
+ * What a choice is worth is what the bandit expects it to bring at once, less what the network says
+ * a message costs later: how much less that which comes will bring because of it. The network
+ * chooses as the bandit does (Thompson sampling), with that cost taken off every offer, so that one
+ * that knows nothing yet is the bandit. What comes after a gap counts 10^-(gap / horizon).
  *
- * Who is in charge is a matter of evidence. Each decision is judged once it is known what followed:
- * by the rewards that really came, of it and of the user's next ones, discounted, and by the
- * probability with which the other policy would have done the same (policy/ope.h, importance
- * weighting). When the newest decisions say beyond doubt (by a confidence sequence of 99.8 %) that
- * the other one would earn more, and nothing warns of it, it takes charge: the network of the
- * bandit, and the bandit back of the network. A network is judged before it learns from a decision,
- * and a bandit on every eighth decision of the network, where it says what it would have done.
+ * The network learns from passages (policy/passage.h). Of the weariness that a message leaves, what
+ * remains at the user's next decision is known (features.h), and what it takes off the reward of
+ * what was done there is learned (policy/wear.h); what the network says of the weariness that goes
+ * on from there comes on top. So neither what people buy anyway nor how much single purchases
+ * differ is learned by a network that bootstraps: both are many times larger than what a message
+ * costs.
+ *
+ * Who is in charge is a matter of evidence. One decision in a few is a trial: both are asked and a
+ * coin decides which is obeyed. Each trial is judged once it is known what followed: by the rewards
+ * that really came, of it and of the user's next decisions, discounted, and by the probabilities of
+ * both (policy/verdict.h). When the newest trials say beyond doubt (by a confidence sequence of 99
+ * %) that the other one would earn more, it takes charge: the network of the bandit, and the bandit
+ * back of the network.
  *
  * Thread: any. */
 #pragma once
 
 #include "policy/learned.h"
 #include "policy/passage.h"
-
-enum { DEEP_OFFERS_MAX = DQN_ACTIONS_MAX - 1 /* of one group */ };
 
 struct deep;
 /* `bandit` is borrowed, and is the group's as well. */
@@ -32,15 +34,12 @@ DEFINE_CLEANUP(struct deep, deep_free)
 /* Its `self` is a struct deep. */
 extern const struct policy_kind policy_deep;
 
-/* A number from 1 for each offer, by a hash of its campaign's id and its name, so that the others
- * keep theirs when the file changes. taken: those given already, in the order of the file. */
-uint8_t deep_action(uint64_t campaign, struct str offer, struct dqn_actions *taken);
-
 struct deep_state {
     bool leads;        /* the network is in charge */
     uint64_t passages; /* learned from, by this process since it began */
     uint64_t steps;    /* of the network, since it was made */
-    uint64_t judged;   /* decisions that the verdict rests on */
+    uint64_t judged;   /* trials that the verdict rests on, */
+    double contested;  /* and of them those in which the other would have done something else */
     double advantage,
         se;            /* of the policy that is not in charge, money a decision; NAN: too early */
     unsigned warnings; /* of enum ope_warning, with the verdict */
@@ -55,7 +54,8 @@ const char *deep_why(const struct deep_state *s);
 /* The network, what it takes for familiar, and who is in charge; not the decisions to judge by.
  * *ret_passages: learned from so far. 0 or -ENOMEM, or -EDOM. */
 int deep_encode(struct deep *d, struct buf *out, uint64_t *ret_passages);
-/* 0, -EBADMSG or -ENOMEM, and nothing changed. */
+/* 0, -EBADMSG or -ENOMEM, and nothing changed. Of a record of an older form only what is of use. */
 int deep_restore(struct deep *d, const void *p, size_t n);
-/* How many steps the network of a record has taken, to choose among records; 0: damaged. */
+/* How many steps the network of a record has taken, to choose among records; 0: damaged or of an
+ * older form. */
 uint64_t deep_record_steps(const void *p, size_t n);

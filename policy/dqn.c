@@ -142,14 +142,24 @@ double dqn_epsilon(const struct dqn *d) {
     return d->c.epsilon_first + share * ((double)d->c.epsilon_last - d->c.epsilon_first);
 }
 
+bool dqn_familiar(const struct dqn *d, const float *state) {
+    return !d->familiar || familiar_count(d->familiar, state) >= d->c.familiar_min;
+}
+
+bool dqn_worth(const struct dqn *d, struct mlp_pass *pass, const float *state, float *ret) {
+    if (!dqn_familiar(d, state))
+        return false;
+    mlp_forward(d->online, pass, 1, state, d->c.states, ret);
+    return true;
+}
+
 /* The best of what is open, nothing included, and of how many; false where too few similar states
  * were seen. */
 static bool best_open(const struct dqn *d, struct mlp_pass *pass, const float *state,
                       struct dqn_actions *open, size_t *ret_best, size_t *ret_n) {
     float q[DQN_ACTIONS_MAX];
-    if (d->familiar && !(familiar_count(d->familiar, state) >= d->c.familiar_min))
+    if (!dqn_worth(d, pass, state, q))
         return false;
-    mlp_forward(d->online, pass, 1, state, d->c.states, q);
     dqn_allow(open, DQN_NOTHING);
     *ret_best = best_of(q, d->c.actions, open);
     *ret_n = 0;

@@ -55,6 +55,11 @@ DEFINE_CLEANUP(struct dqn, dqn_free)
 const struct mlp *dqn_network(const struct dqn *d);
 
 /* ---- choosing ---------------------------------------------------------------- */
+/* Whether enough similar states were seen. */
+bool dqn_familiar(const struct dqn *d, const float *state);
+/* What each action is worth in a state, float[actions]; false where too few similar ones were seen.
+ */
+bool dqn_worth(const struct dqn *d, struct mlp_pass *pass, const float *state, float *ret);
 struct dqn_choice {
     int action;        /* or DQN_UNFAMILIAR */
     double propensity; /* of that action */

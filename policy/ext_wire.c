@@ -6,7 +6,13 @@
 #include "policy/steps.h"
 
 /* Version 1 had no windows and no denials, version 2 no steps; both are still read. */
-enum { EXT_VERSION = 3, EXT_VERSION_WINDOWS = 2, EXT_VERSION_FIRST = 1, NO_EXT = 0 };
+enum {
+    EXT_VERSION = 4,
+    EXT_VERSION_STEPS = 3, /* with numbers of offers */
+    EXT_VERSION_WINDOWS = 2,
+    EXT_VERSION_FIRST = 1,
+    NO_EXT = 0
+};
 
 /* Beside the version: a block of exposures, traits and habits follows; version 1 had no habits. */
 enum { EXT_MORE = 0x40, MORE_VERSION = 2, MORE_VERSION_TRAITS = 1 };
@@ -313,8 +319,8 @@ static int restore_payload(const struct policy_set *set, struct model *m, bool a
     }
     if (version >= EXT_VERSION_WINDOWS && r == 0)
         r = restore_answers(set, w, x);
-    if (version >= EXT_VERSION && r == 0)
-        r = steps_restore(set, w, x);
+    if (version >= EXT_VERSION_STEPS && r == 0)
+        r = steps_restore(set, w, version == EXT_VERSION_STEPS, x);
     return r ? r : w->bad || w->p != w->end ? -EBADMSG : 0;
 }
 

@@ -312,7 +312,7 @@ void policy_decisions_reset(struct decisions *out) {
     for (size_t i = 0; i < out->n_o; i++)
         free(out->o[i].x);
     for (size_t i = 0; i < out->n_p; i++) {
-        free(out->p[i].state);
+        free(out->p[i].step);
         free(out->p[i].next);
     }
     out->n = out->n_o = out->n_p = 0;

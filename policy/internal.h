@@ -18,9 +18,8 @@ struct campaign {
     int64_t start_ms, end_ms; /* decided within [start, end) */
     int64_t keep_ms;          /* how long a send matters to its caps and re-entry */
     uint16_t group;
-    uint8_t action[OFFERS_MAX]; /* dqn: numbers of its offers */
-    uint32_t category_hash;     /* of the trigger's category */
-    int follows;                /* index of the campaign that its trigger names; -1: none */
+    uint32_t category_hash; /* of the trigger's category */
+    int follows;            /* index of the campaign that its trigger names; -1: none */
     uint64_t holdout_seed, fingerprint;
     bool has_budget;
     uint64_t holdout_key, holdout_print; /* of its hold-out: which, and what must not change */

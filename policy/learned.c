@@ -110,7 +110,8 @@ static struct bandit_arms bandit_arms_of(const struct arms *arms, uint16_t *like
     for (size_t i = 0; i < arms->n;)
         for (size_t first = i, end = i + 1 + arms->cand[i].more; i < end; i++)
             like[i] = (uint16_t)first;
-    return (struct bandit_arms){arms->n, arms->shared, arms->own, like, 0, FEATURES_DEPTH};
+    return (struct bandit_arms){
+        .n = arms->n, .shared = arms->shared, .own = arms->own, .like = like, .to = FEATURES_DEPTH};
 }
 
 /* Without memory nothing is sent. */
@@ -140,12 +141,13 @@ static void learned_decide(void *self, const struct policy_context *c, int64_t n
     room_give(l, room);
 }
 
-bool learned_probabilities(struct learned *l, const struct arms *arms, double *ret) {
+bool learned_probabilities(struct learned *l, const struct arms *arms, double cost, double *ret) {
     uint16_t like[POLICY_PAIRS_MAX];
     struct bandit_arms of = bandit_arms_of(arms, like);
     struct bandit_room *room = room_take(l);
     if (!room)
         return false;
+    of.cost = (float)cost;
     pthread_rwlock_rdlock(&l->lock);
     bandit_probabilities(l->bandit, room, &of, ret);
     pthread_rwlock_unlock(&l->lock);

@@ -15,8 +15,9 @@ DEFINE_CLEANUP(struct learned, learned_free)
 extern const struct policy_kind policy_learned;
 
 /* ---- for policies that ask it; thread: any ------------------------------------- */
-/* The probability of nothing, ret[0], and of each arm, ret[1 + i]. False: memory is out. */
-bool learned_probabilities(struct learned *l, const struct arms *arms, double *ret);
+/* The probability of nothing, ret[0], and of each arm, ret[1 + i], if each of these cost so much
+ * more than is known. False: memory is out. */
+bool learned_probabilities(struct learned *l, const struct arms *arms, double cost, double *ret);
 /* Expected reward of a choice, as of the last refresh; own NULL: of nothing. */
 double learned_mean(struct learned *l, const float *shared, const float *own);
 /* Standard deviation of rewards, and how many were told, by all processes. */

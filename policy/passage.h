@@ -2,7 +2,6 @@
  * next one. */
 #pragma once
 
-#include "policy/dqn.h"
 #include "policy/features.h"
 
 /* A state: the shared features, messages remembered of each campaign (by the same hash as an
@@ -17,18 +16,19 @@ enum {
 
 enum decider { BY_RULES, BY_BANDIT, BY_NETWORK };
 
+/* Of the state and what was taken there: the offer's columns behind it, zeros for nothing. */
+enum { STEP_COLUMNS = STATE_COLUMNS + FEATURES_OWN };
+
 struct passage {
     uint16_t group;
     uint64_t user;            /* hash of his id */
     uint64_t trigger, before; /* of the decision, and of his last one before it; 0: not known */
-    int64_t at_ms, next_ms;   /* next_ms 0: nothing followed within the horizon */
-    float *state; /* float[STATE_COLUMNS + FEATURES_OWN], owned; behind the state what was
-                   * taken, zeros for nothing */
-    float *next;  /* float[STATE_COLUMNS], owned; NULL: nothing followed */
-    struct dqn_actions allowed, next_allowed;
-    uint8_t action; /* number of what was taken, 0: nothing */
+    int64_t at_ms, next_ms;   /* next_ms 0: nothing followed in time */
+    float *step;              /* float[STEP_COLUMNS], owned */
+    float *next;              /* the same of what followed; NULL: nothing did */
     enum decider by;
     double reward;     /* of the decision's own window */
     double propensity; /* of what was taken */
-    double other;      /* probability of it by the policy that was not in charge; NAN: not known */
+    double by_network; /* probability of it by the network, where both it and the bandit were asked
+                        * and the propensity is the mean of both; NAN */
 };

@@ -255,7 +255,7 @@ struct choice {
     size_t instead;    /* of nothing: 1 + the candidate whose features go with it, 0: none */
     double propensity; /* probability of this very action, in (0, 1] */
     int by;            /* enum decider, policy/passage.h; 0 from policies that do not look ahead */
-    double other;      /* of theirs: see struct passage */
+    double by_network; /* of theirs: see struct passage */
 };
 
 /* What decides for a group. One `self` may serve several threads at once: what it changes is its

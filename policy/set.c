@@ -167,23 +167,6 @@ static int compile_groups(struct policy_set *s, const struct policy_spec *spec, 
     return 0;
 }
 
-/* Of the offers of groups that look ahead. */
-static int number_actions(struct policy_set *s) {
-    for (size_t g = 0; g < s->n_groups; g++) {
-        struct dqn_actions taken = {0};
-        size_t n = 0;
-        for (size_t i = 0; s->group[g].deep && i < s->n; i++) {
-            struct campaign *k = &s->c[i];
-            for (size_t o = 0; k->group == g && o < k->spec.n_offers; o++) {
-                if (++n > DEEP_OFFERS_MAX)
-                    return -E2BIG;
-                k->action[o] = deep_action(k->hash, k->spec.offer[o].name, &taken);
-            }
-        }
-    }
-    return 0;
-}
-
 static int compile_pools(struct policy_set *s, const struct policy_spec *spec) {
     for (size_t i = 0; i < spec->n_pools; i++) {
         int r = pool_new(&spec->pool[i], &s->pool[s->n_pools++]);
@@ -434,8 +417,6 @@ int policy_set_new(const struct policy_spec *spec, struct policy_set **ret) {
     s->holdout_key = hash_str(spec->holdout_name, 6);
     s->holdout_print = hash_bytes(&s->holdout, sizeof s->holdout, s->holdout_seed);
     r = experiments_compile(s, spec, &text);
-    if (r == 0)
-        r = number_actions(s);
     if (r == 0)
         r = resolve_follows(s);
     if (r == 0)

@@ -218,7 +218,7 @@ struct policy_spec {
     const struct campaign_spec *campaign;
 };
 
-/* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns, offers, channels, or offers of one dqn group),
+/* Compiles. 0, -ENOMEM, -E2BIG (too many campaigns, offers or channels),
  * -EEXIST (two campaigns with one id) or -EINVAL (a condition that does not parse, a number out of
  * its bounds): the caller has checked these and told people about them. */
 int policy_set_new(const struct policy_spec *spec, struct policy_set **ret);

@@ -8,22 +8,9 @@ static uint16_t group_of(const struct policy_set *set, const struct step *s) {
     return set->c[s->campaign].group;
 }
 
-static int64_t horizon_ms(const struct policy_set *set, const struct step *s) {
-    return set->group[group_of(set, s)].spec.horizon_ms;
-}
-
-uint8_t step_action(const struct policy_set *set, const struct candidate *cand) {
-    return set->c[cand->campaign].action[cand->offer];
-}
-
-void step_allowed(const struct policy_set *set, const struct arms *arms, struct dqn_actions *ret) {
-    *ret = (struct dqn_actions){{0}};
-    dqn_allow(ret, DQN_NOTHING);
-    for (size_t i = 0; i < arms->n;) {
-        const uint8_t *action = set->c[arms->cand[i].campaign].action;
-        for (size_t end = i + 1 + arms->cand[i].more; i < end; i++)
-            dqn_allow(ret, action[arms->cand[i].offer]);
-    }
+/* So long another decision is awaited: half the horizon, as verdicts do (policy/verdict.h). */
+static int64_t patience_ms(const struct policy_set *set, const struct step *s) {
+    return set->group[group_of(set, s)].spec.horizon_ms / 2;
 }
 
 void step_state(const struct policy_context *c, const struct arms *arms, float *ret) {
@@ -47,21 +34,19 @@ struct step *step_new(const struct policy_context *c, int64_t now_ms, const stru
     struct step *s = malloc(sizeof *s);
     if (!s)
         return NULL;
-    s->trigger = cand->trigger_hash[0]; /* field by field: most of it is the state */
+    s->trigger = cand->trigger_hash[0]; /* field by field: most of it is the columns */
     s->before = 0;
     s->at_ms = now_ms;
-    step_state(c, arms, s->state);
+    step_state(c, arms, s->columns);
     if (nothing)
-        memset(s->state + STATE_COLUMNS, 0, FEATURES_OWN * sizeof *s->state);
+        memset(s->columns + STATE_COLUMNS, 0, FEATURES_OWN * sizeof *s->columns);
     else
-        memcpy(s->state + STATE_COLUMNS, arms->own + (size_t)choice->index * FEATURES_OWN,
-               FEATURES_OWN * sizeof *s->state);
-    step_allowed(c->set, arms, &s->allowed);
+        memcpy(s->columns + STATE_COLUMNS, arms->own + (size_t)choice->index * FEATURES_OWN,
+               FEATURES_OWN * sizeof *s->columns);
     s->reward = 0;
     s->propensity = (float)choice->propensity;
-    s->other = (float)choice->other;
+    s->by_network = (float)choice->by_network;
     s->campaign = cand->campaign;
-    s->action = nothing ? DQN_NOTHING : step_action(c->set, cand);
     s->by = (uint8_t)choice->by;
     s->closed = false;
     return s;
@@ -94,14 +79,14 @@ static bool tell(const struct policy_context *c, const struct step *s, const str
         out->p = p;
         out->cap_p = cap;
     }
-    autofree(free) float *state = malloc(sizeof s->state), *ahead = NULL;
+    autofree(free) float *columns = malloc(sizeof s->columns), *ahead = NULL;
     if (next)
-        ahead = malloc(STATE_COLUMNS * sizeof *ahead);
-    if (!state || (next && !ahead))
+        ahead = malloc(sizeof next->columns);
+    if (!columns || (next && !ahead))
         return false;
-    memcpy(state, s->state, sizeof s->state);
+    memcpy(columns, s->columns, sizeof s->columns);
     if (next)
-        memcpy(ahead, next->state, STATE_COLUMNS * sizeof *ahead);
+        memcpy(ahead, next->columns, sizeof next->columns);
     out->p[out->n_p++] = (struct passage){
         .group = group_of(c->set, s),
         .user = hash_str(c->user->id, 0),
@@ -109,15 +94,12 @@ static bool tell(const struct policy_context *c, const struct step *s, const str
         .before = s->before,
         .at_ms = s->at_ms,
         .next_ms = next ? next->at_ms : 0,
-        .state = TAKE(state),
+        .step = TAKE(columns),
         .next = TAKE(ahead),
-        .allowed = s->allowed,
-        .next_allowed = next ? next->allowed : (struct dqn_actions){{0}},
-        .action = s->action,
         .by = (enum decider)s->by,
         .reward = s->reward,
         .propensity = (double)s->propensity,
-        .other = (double)s->other,
+        .by_network = (double)s->by_network,
     };
     return true;
 }
@@ -132,7 +114,7 @@ static void release(const struct policy_context *c, uint16_t group, int64_t now_
             return;
         size_t k = next_of(c->set, x, i + 1, group);
         struct step *s = x->steps[i], *next = k < x->n_steps ? x->steps[k] : NULL;
-        if (!next && now_ms < s->at_ms + horizon_ms(c->set, s))
+        if (!next && now_ms < s->at_ms + patience_ms(c->set, s))
             return;
         if (!tell(c, s, next, out)) {
             out->failed = true;
@@ -177,7 +159,7 @@ int64_t steps_due(const struct policy_set *set, const struct user_ext *x) {
     for (size_t i = 0; x && i < x->n_steps; i++) {
         const struct step *s = x->steps[i];
         if (s->closed && next_of(set, x, i + 1, group_of(set, s)) == x->n_steps)
-            due = MIN(due, s->at_ms + horizon_ms(set, s));
+            due = MIN(due, s->at_ms + patience_ms(set, s));
     }
     return due;
 }
@@ -200,6 +182,8 @@ size_t steps_bytes(const struct user_ext *x) {
 
 /* ---- records ------------------------------------------------------------------ */
 
+enum { NUMBERS = 33 /* bytes once: of the offer taken, and a bit for each that was open */ };
+
 void steps_encode(const struct policy_set *set, const struct user_ext *x, struct buf *out) {
     wire_put_varint(out, x->n_steps);
     for (size_t i = 0; i < x->n_steps; i++) {
@@ -209,13 +193,11 @@ void steps_encode(const struct policy_set *set, const struct user_ext *x, struct
         wire_put_u64(out, s->before);
         wire_put_signed(out, s->at_ms);
         wire_put_u8(out, (uint8_t)(s->by | s->closed << 7));
-        wire_put_u8(out, s->action);
-        wire_put(out, &s->allowed, sizeof s->allowed);
         wire_put_f64(out, s->reward);
         wire_put_f32(out, s->propensity);
-        wire_put_f32(out, s->other);
+        wire_put_f32(out, s->by_network);
         wire_put_u8(out, FEATURES_VERSION);
-        wire_put(out, s->state, sizeof s->state);
+        wire_put(out, s->columns, sizeof s->columns);
     }
 }
 
@@ -233,7 +215,8 @@ static int campaign_of(const struct policy_set *set, uint64_t hash) {
     return -1;
 }
 
-int steps_restore(const struct policy_set *set, struct wire *w, struct user_ext *x) {
+int steps_restore(const struct policy_set *set, struct wire *w, bool numbered, struct user_ext *x) {
+    uint8_t numbers[NUMBERS];
     for (uint64_t n = wire_get_varint(w); n && !w->bad; n--) {
         autofree(free) struct step *s = malloc(sizeof *s);
         if (!s)
@@ -245,13 +228,15 @@ int steps_restore(const struct policy_set *set, struct wire *w, struct user_ext 
         uint8_t flags = wire_get_u8(w);
         s->by = flags & 0x7f;
         s->closed = flags >> 7;
-        s->action = wire_get_u8(w);
-        wire_get(w, &s->allowed, sizeof s->allowed);
+        if (numbered)
+            wire_get(w, numbers, sizeof numbers);
         s->reward = wire_get_f64(w);
         s->propensity = wire_get_f32(w);
-        s->other = wire_get_f32(w);
+        s->by_network = wire_get_f32(w);
+        if (numbered)
+            s->by_network = NAN; /* it was what the other policy would have done */
         uint8_t version = wire_get_u8(w);
-        wire_get(w, s->state, sizeof s->state);
+        wire_get(w, s->columns, sizeof s->columns);
         if (w->bad || s->by > BY_NETWORK || x->n_steps == STEPS_MAX)
             return -EBADMSG;
         s->campaign = (uint16_t)campaign;

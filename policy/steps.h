@@ -11,20 +11,16 @@ enum { STEPS_MAX = 32 };
 struct step {
     uint64_t trigger, before; /* as in a passage */
     int64_t at_ms;
-    float state[STATE_COLUMNS + FEATURES_OWN];
-    struct dqn_actions allowed;
+    float columns[STEP_COLUMNS];
     double reward;
-    float propensity, other;
+    float propensity, by_network;
     uint16_t campaign; /* one of the group's */
-    uint8_t action, by;
+    uint8_t by;
     bool closed; /* its window; the reward is known */
 };
 
-/* The state of a user at a moment, and which actions are open. */
+/* The state of a user at a moment. */
 void step_state(const struct policy_context *c, const struct arms *arms, float *ret);
-void step_allowed(const struct policy_set *set, const struct arms *arms, struct dqn_actions *ret);
-/* The number of an offer among its group's actions. */
-uint8_t step_action(const struct policy_set *set, const struct candidate *cand);
 
 /* What was chosen of `arms`; NULL: memory is out. */
 struct step *step_new(const struct policy_context *c, int64_t now_ms, const struct arms *arms,
@@ -40,5 +36,6 @@ void steps_free(struct user_ext *x);
 size_t steps_bytes(const struct user_ext *x);
 
 void steps_encode(const struct policy_set *set, const struct user_ext *x, struct buf *out);
-/* Those whose group looks ahead still and whose window is open or closed. 0, -ENOMEM, -EBADMSG. */
-int steps_restore(const struct policy_set *set, struct wire *w, struct user_ext *x);
+/* Those whose group looks ahead still and whose window is open or closed; `numbered`: as they were
+ * written when offers had numbers. 0, -ENOMEM, -EBADMSG. */
+int steps_restore(const struct policy_set *set, struct wire *w, bool numbered, struct user_ext *x);

@@ -51,16 +51,20 @@ double verdict_discount(int64_t gap_ms, int64_t horizon_ms) {
     return pow(0.1, (double)gap_ms / (double)horizon_ms);
 }
 
-static uint32_t *bucket_of(struct verdict *v, uint64_t trigger) {
+static uint32_t *bucket_of(const struct verdict *v, uint64_t trigger) {
     return v->index + hash_bytes(&trigger, sizeof trigger, 0) % v->buckets * WAYS;
 }
 
-static struct verdict_case *find(struct verdict *v, uint64_t trigger) {
+static struct verdict_case *find(const struct verdict *v, uint64_t trigger) {
     const uint32_t *way = bucket_of(v, trigger);
     for (size_t i = 0; trigger && i < WAYS; i++)
         if (way[i] && v->kept[way[i] - 1].trigger == trigger)
             return &v->kept[way[i] - 1];
     return NULL;
+}
+
+const struct verdict_case *verdict_find(const struct verdict *v, uint64_t trigger) {
+    return find(v, trigger);
 }
 
 /* In a free place, or one whose case is gone, or else the first: that one is not found any more. */
@@ -94,8 +98,24 @@ static void thin_out(struct verdict *v) {
         remember(v, i);
 }
 
+/* Adds what came of a case to those before it. What was usual is known from before each of them: it
+ * takes noise off, and nothing of what they changed. */
+static void pass_back(struct verdict *v, const struct verdict_case *k) {
+    uint64_t before = k->before;
+    int64_t last_ms = k->at_ms;
+    for (int i = 0; i < CHAIN_MAX; i++) {
+        struct verdict_case *b = find(v, before);
+        if (!b || b->user != k->user || b->at_ms > last_ms ||
+            k->at_ms - b->at_ms > v->c.horizon_ms || b->before == before)
+            return;
+        b->gain += verdict_discount(k->at_ms - b->at_ms, v->c.horizon_ms) * (k->gain - b->usual);
+        before = b->before;
+        last_ms = b->at_ms;
+    }
+}
+
 void verdict_note(struct verdict *v, const struct verdict_case *k) {
-    if (!is_kept(v, k->user) || !isfinite(k->gain))
+    if (!is_kept(v, k->user) || !isfinite(k->gain) || !isfinite(k->usual) || isinf(k->weight))
         return;
     v->newest_ms = MAX(v->newest_ms, k->at_ms);
     v->at %= v->c.room;
@@ -103,18 +123,14 @@ void verdict_note(struct verdict *v, const struct verdict_case *k) {
         thin_out(v);
     v->at %= v->c.room;
     v->kept[v->at] = *k;
+    v->kept[v->at].gain -= k->usual;
     v->n = MAX(v->n, v->at + 1);
     remember(v, v->at++);
-    double gain = k->gain;
-    const struct verdict_case *of = k;
-    for (int i = 0; i < CHAIN_MAX; i++) {
-        struct verdict_case *b = find(v, of->before);
-        if (!b || b->user != k->user || b->at_ms > of->at_ms || b == of)
-            return;
-        gain *= verdict_discount(of->at_ms - b->at_ms, v->c.horizon_ms);
-        b->gain += gain;
-        of = b;
-    }
+    pass_back(v, k);
+}
+
+static bool judged(const struct verdict *v, const struct verdict_case *k) {
+    return !isnan(k->weight) && k->at_ms <= v->newest_ms - v->c.horizon_ms / 2;
 }
 
 int verdict_judge(struct verdict *v, struct verdict_result *ret) {
@@ -122,25 +138,27 @@ int verdict_judge(struct verdict *v, struct verdict_result *ret) {
     struct ope_result weights, difference;
     double mean = 0;
     size_t n = 0;
+    *ret = (struct verdict_result){.advantage = NAN, .se = NAN};
     for (uint32_t i = 0; i < v->n; i++) {
         const struct verdict_case *k = &v->kept[i];
-        if (isnan(k->weight) || k->at_ms > v->newest_ms - v->c.horizon_ms / 2)
+        if (!judged(v, k))
             continue;
         v->round[n++] =
             (struct ope_round){.reward = k->gain, .weight = k->weight, .group = k->user};
         mean += k->gain;
+        ret->contested += (k->weight - 1) * (k->weight - 1);
     }
-    *ret = (struct verdict_result){.n = n, .advantage = NAN, .se = NAN};
-    if (n < v->c.least)
+    ret->n = n;
+    if (!(ret->contested >= v->c.least))
         return -ENODATA;
     int r = ope_estimate(v->round, n, -1, &c, &weights);
     if (r < 0)
         return r;
-    /* E[w] = 1, so that what all gain in the mean tells nothing but noise; and the difference of
-     * the two policies varies less than each of them. */
+    /* (p - q) / ((p + q) / 2) = 2 (w - 1), whose mean is 0, so that what all gain in the mean tells
+     * nothing but noise. */
     for (size_t i = 0; i < n; i++) {
         v->round[i].reward -= mean / (double)n;
-        v->round[i].weight -= 1;
+        v->round[i].weight = 2 * (v->round[i].weight - 1);
     }
     r = ope_estimate(v->round, n, -1, &c, &difference);
     if (r < 0)

@@ -375,7 +375,7 @@ Test(bandit, bounds_and_means_of_wide_arms_are_those_of_the_posterior) {
     autofree(bandit_room_free) struct bandit_room *room = room_of(b);
     float shared[WIDE_SHARED], own[WIDE_ARMS][WIDE_OWN];
     uint16_t like[WIDE_ARMS];
-    struct bandit_arms arms = {WIDE_ARMS, shared, *own, like, WIDE_FROM, WIDE_TO};
+    struct bandit_arms arms = {WIDE_ARMS, shared, *own, like, WIDE_FROM, WIDE_TO, 0};
     for (int t = 0; t < 60; t++) {
         wide_arms(&r, shared, own, like);
         cr_assert(bandit_learn(b, shared, own[t % 4], own[t % 4][0] + rng_normal(&r), 1, 0));
@@ -395,5 +395,30 @@ Test(bandit, bounds_and_means_of_wide_arms_are_those_of_the_posterior) {
         bandit_probabilities(b, room, &arms, p);
         for (size_t i = 0; i <= WIDE_ARMS; i++)
             cr_assert(p[i] == 0 || (p[i] == 1 && bound[i] > top - 1e-4));
+    }
+}
+
+/* All arms but nothing: the same by every kind as if each brought so much less. */
+Test(bandit, what_arms_cost_is_taken_off_what_they_bring) {
+    for (int kind = BANDIT_GREEDY; kind < BANDIT_KIND_COUNT; kind++) {
+        struct bandit_config c = bandit_defaults(kind, SHARED, OWN);
+        autofree(bandit_free) struct bandit *b = made(&c);
+        autofree(bandit_room_free) struct bandit_room *room = room_of(b);
+        teach(b, 5, 4000);
+        cr_assert_eq(bandit_refresh(b, 0), 0);
+        float shared[SHARED] = {0}, own[2 * OWN] = {0};
+        double p[3];
+        own[0] = 2; /* brings about 2, and the other one 1 */
+        own[OWN] = 1;
+        struct bandit_arms arms = {.n = 2, .shared = shared, .own = own, .cost = 0};
+        bandit_probabilities(b, room, &arms, p);
+        cr_assert(p[1] > 0.7 && p[0] < 0.2, "kind %d", kind);
+        arms.cost = 1.5f;
+        bandit_probabilities(b, room, &arms, p);
+        cr_assert(p[1] > 0.6 && p[0] >= p[2], "kind %d", kind);
+        arms.cost = 3;
+        bandit_probabilities(b, room, &arms, p);
+        cr_assert(p[0] > 0.7 && p[0] + p[1] + p[2] < 1 + 1e-9, "kind %d", kind);
+        cr_assert_float_eq(bandit_gains(b, room, &arms)[0], -1, 0.1);
     }
 }

@@ -493,25 +493,3 @@ Test(campaign_file, reads_bounds_of_fairness) {
     bad(with("fairness: {attribute: region, ratio: [0.8, 1.3], then: stop}"), 6,
         "campaigns.a.fairness.then", "withhold or pause");
 }
-
-Test(campaign_file, a_network_that_cannot_number_its_offers_is_told_at_the_campaign_too_many) {
-    struct buf text = {0};
-    char line[160];
-    const char *head = "groups: {g: {policy: dqn}, h: {policy: uplift, mode: apprentice}}\n"
-                       "campaigns:\n";
-    buf_put(&text, head, strlen(head));
-    for (int i = 0; i < 17; i++) {
-        int n = snprintf(line, sizeof line,
-                         "  - id: c%d\n    channel: email\n    group: g\n"
-                         "    trigger: {lapsed: {days: 30}}\n    offers:\n",
-                         i);
-        buf_put(&text, line, (size_t)n);
-        for (int o = 0; o < 15 + (i == 16); o++) {
-            n = snprintf(line, sizeof line, "      - {name: o%d, kind: coupon}\n", o);
-            buf_put(&text, line, (size_t)n);
-        }
-    }
-    buf_put(&text, "", 1);
-    bad((const char *)text.p, 323, "", "255 offers at most");
-    buf_free(&text);
-}
