@@ -93,6 +93,8 @@ DEFINE_CLEANUP(struct bandit_room, bandit_room_free)
  * but the policy that wrote it. Ties go to nothing, then to the first arm. */
 void bandit_probabilities(const struct bandit *b, struct bandit_room *room,
                           const struct bandit_arms *arms, double *ret);
+/* Draws by such probabilities: an arm, or -1. */
+int bandit_draw(const double *p, size_t n, struct rng *rng);
 struct bandit_choice bandit_decide(const struct bandit *b, struct bandit_room *room,
                                    const struct bandit_arms *arms, struct rng *rng);
 /* What each arm is expected to add to nothing; float[n], valid until the room is used again. */

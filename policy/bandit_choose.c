@@ -242,18 +242,23 @@ void bandit_probabilities(const struct bandit *b, struct bandit_room *room,
         ret[i] = explore * even + (1 - explore) * ret[i];
 }
 
-struct bandit_choice bandit_decide(const struct bandit *b, struct bandit_room *room,
-                                   const struct bandit_arms *arms, struct rng *rng) {
-    bandit_probabilities(b, room, arms, room->p);
+int bandit_draw(const double *p, size_t n, struct rng *rng) {
     double u = rng_unit(rng);
     size_t chosen = 0;
-    for (size_t i = 0; i <= arms->n; i++) {
-        if (!(room->p[i] > 0))
+    for (size_t i = 0; i <= n; i++) {
+        if (!(p[i] > 0))
             continue;
         chosen = i; /* the last possible one takes what rounding leaves */
-        u -= room->p[i];
+        u -= p[i];
         if (u < 0)
             break;
     }
-    return (struct bandit_choice){(int)chosen - 1, room->p[chosen]};
+    return (int)chosen - 1;
+}
+
+struct bandit_choice bandit_decide(const struct bandit *b, struct bandit_room *room,
+                                   const struct bandit_arms *arms, struct rng *rng) {
+    bandit_probabilities(b, room, arms, room->p);
+    int arm = bandit_draw(room->p, arms->n, rng);
+    return (struct bandit_choice){arm, room->p[1 + arm]};
 }

@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "model/block.h"
+#include "policy/bandit.h"
 #include "policy/dqn.h"
 #include "policy/stats.h"
 #include "policy/steps.h"
@@ -132,25 +133,11 @@ static bool cost_of(struct deep *d, const struct policy_context *c, const struct
     step_state(c, arms, state);
     pthread_rwlock_rdlock(&d->lock);
     bool known = dqn_worth(d->dqn, pass, state, worth);
-    *ret = -(double)worth[0] * d->unit;
+    if (known)
+        *ret = -(double)worth[LATER] * d->unit;
     pthread_rwlock_unlock(&d->lock);
     pass_give(d, pass);
     return known;
-}
-
-/* -1: nothing. p[0] is that of nothing. */
-static int draw(const double *p, size_t n, struct rng *rng) {
-    double u = rng_unit(rng);
-    size_t chosen = 0;
-    for (size_t i = 0; i <= n; i++) {
-        if (!(p[i] > 0))
-            continue;
-        chosen = i; /* the last possible one takes what rounding leaves */
-        u -= p[i];
-        if (u < 0)
-            break;
-    }
-    return (int)chosen - 1;
 }
 
 /* Which of the two decides. A coin does in a trial, for which both have to be asked. */
@@ -174,7 +161,7 @@ static bool network_decides(struct deep *d, const struct policy_context *c, cons
     if (!cost_of(d, c, arms, &cost) || !learned_probabilities(d->bandit, arms, cost, p) ||
         (r.trial && !learned_probabilities(d->bandit, arms, 0, bandit)))
         return false;
-    int index = draw(r.network ? p : bandit, arms->n, rng);
+    int index = bandit_draw(r.network ? p : bandit, arms->n, rng);
     double by_network = p[1 + index];
     *ret = (struct choice){
         .index = index,
