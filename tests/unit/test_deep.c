@@ -239,7 +239,7 @@ enum { WEARY_USERS = 600, WEARY_DAYS = 90 };
 
 static double brought(const struct outcome *o) {
     double weary = 5.0 * (double)o->x[FS_SENT_WEEK]; /* messages of the week before */
-    return 2 + (o->nothing ? 0 : 0.3) - 0.3 * weary;
+    return 4 + (o->nothing ? 0 : 0.3) - 0.6 * weary;
 }
 
 Test(deep, a_network_that_sees_further_than_the_bandit_is_promoted_and_then_acts) {
@@ -272,8 +272,8 @@ Test(deep, a_network_that_sees_further_than_the_bandit_is_promoted_and_then_acts
             }
             for (size_t p = 0; p < k->out.n_p; p++) {
                 struct passage *passage = &k->out.p[p];
-                passage->reward = 2 + 0.3 * (double)passage->step[STATE_COLUMNS + FO_ONE] -
-                                  0.3 * 5 * (double)passage->step[FS_SENT_WEEK];
+                passage->reward = 4 + 0.3 * (double)passage->step[STATE_COLUMNS + FO_ONE] -
+                                  0.6 * 5 * (double)passage->step[FS_SENT_WEEK];
                 policy_follow(k->set, passage);
             }
             kit_forget(k);
