@@ -3,7 +3,7 @@
  *
  * What a choice is worth is what the bandit expects it to bring at once, less what the network says
  * a message costs later: how much less that which comes will bring because of it. The network
- * chooses as the bandit does (Thompson sampling), with that cost taken off every offer, so that one
+ * chooses as the bandit does (Thompson sampling), with half that cost taken off every offer: one
  * that knows nothing yet is the bandit. What comes after a gap counts 10^-(gap / horizon).
  *
  * The network learns from passages (policy/passage.h). Of the weariness that a message leaves, what
