@@ -223,12 +223,20 @@ static uint8_t offer_by_hash(const struct campaign *k, uint64_t hash) {
     return 0;
 }
 
+enum { FEATURES_BYTES_2 = 112 * sizeof(float) /* of version 1, too */ };
+
+/* Older columns are read over: what was decided by them teaches nothing any more. */
 static int restore_features(struct wire *w, float **ret) {
     uint8_t version = wire_get_u8(w);
     if (!version || w->bad)
         return 0;
-    if (version != FEATURES_VERSION || (size_t)(w->end - w->p) < FEATURES_BYTES)
+    size_t n = version == FEATURES_VERSION ? FEATURES_BYTES : FEATURES_BYTES_2;
+    if (version > FEATURES_VERSION || (size_t)(w->end - w->p) < n)
         return -EBADMSG;
+    if (version < FEATURES_VERSION) {
+        w->p += n;
+        return 0;
+    }
     *ret = malloc(FEATURES_BYTES);
     if (!*ret)
         return -ENOMEM;

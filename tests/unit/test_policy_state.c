@@ -4,6 +4,9 @@
 
 #include <criterion/criterion.h>
 
+#include "model/block.h"
+#include "policy/internal.h"
+
 static const int64_t berlin_at[] = {0, 1774746000};
 static const int32_t berlin_off[] = {3600, 7200};
 static const struct tz_rules berlin = {"Europe/Berlin", 2, berlin_at, berlin_off};
@@ -193,6 +196,52 @@ Test(policy_state, what_the_first_version_wrote_is_still_read) {
     kit_time(k, &u, MONDAY + 2 * DAY);
     cr_assert(kit_count(k, "once", PR_SENT) == 1 && k->out.d[2].item == k->item[4]);
     kit_user_free(&u);
+    kit_free(k);
+}
+
+/* The same record with an open window's columns as version 2 had them. */
+static void with_older_columns(const struct buf *from, const float *x, struct buf *to) {
+    enum { OLDER_BYTES = 112 * sizeof(float) };
+    static const float older[112] = {1, 2, 3};
+    struct wire w;
+    size_t used;
+    cr_assert_eq(block_open(from->p, from->n, from->p[0], &w, &used), 0);
+    const uint8_t *at = memmem(w.p, (size_t)(w.end - w.p), x, FEATURES_BYTES);
+    cr_assert(at && at[-1] == FEATURES_VERSION);
+    size_t begun = block_begin(to, from->p[0]);
+    wire_put(to, w.p, (size_t)(at - 1 - w.p));
+    wire_put_u8(to, 2);
+    wire_put(to, older, OLDER_BYTES);
+    at += FEATURES_BYTES;
+    wire_put(to, at, (size_t)(w.end - at));
+    cr_assert_eq(block_end(to, begun), 0);
+}
+
+Test(policy_state, windows_with_columns_of_an_older_version_stay_open) {
+    struct kit *k = kit_new();
+    struct kit_user u, again;
+    struct buf now = {0}, older = {0};
+    size_t used;
+    kit_campaign(k, "fav", EV_FAVORITE)->group = STR("g");
+    k->spec.n_groups = 1;
+    k->spec.group[0] = (struct group_spec){.name = STR("g"), .method = METHOD_RANDOM};
+    kit_start(k);
+    kit_user(&u, "anna");
+    kit_user(&again, "anna");
+    kit_do(k, &u, EV_FAVORITE, NULL, MONDAY);
+    struct user_ext *x = u.u.ext;
+    cr_assert(x && x->n_pending == 1 && x->pending[0].x);
+    cr_assert_eq(policy_user_encode(k->set, &u.u, k->model, &now), 0);
+    with_older_columns(&now, x->pending[0].x, &older);
+    cr_assert_eq(policy_user_restore(k->set, &again.u, k->model, older.p, older.n, &used), 0);
+    cr_assert_eq(used, older.n);
+    struct user_ext *y = again.u.ext;
+    cr_assert(y && y->n_pending == 1 && !y->pending[0].x);
+    cr_assert_eq(y->pending[0].until_ms, x->pending[0].until_ms);
+    buf_free(&now);
+    buf_free(&older);
+    kit_user_free(&u);
+    kit_user_free(&again);
     kit_free(k);
 }
 
