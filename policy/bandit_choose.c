@@ -78,7 +78,7 @@ static struct split split(const struct bandit *b, struct bandit_room *room,
 static void means(const struct bandit *b, struct bandit_room *room,
                   const struct bandit_arms *arms) {
     b->k->matvec(arms->n, b->c.own, arms->own, b->mean_own, room->mean);
-    for (size_t i = 0; i < arms->n && arms->cost != 0; i++)
+    for (size_t i = 0; i < arms->n; i++)
         room->mean[i] -= arms->cost;
 }
 

@@ -184,17 +184,6 @@ struct dqn_choice dqn_decide(const struct dqn *d, struct mlp_pass *pass, const f
     return (struct dqn_choice){(int)chosen, chosen == best ? 1 - epsilon + even : even};
 }
 
-double dqn_probability(const struct dqn *d, struct mlp_pass *pass, const float *state,
-                       const struct dqn_actions *allowed, double epsilon, size_t action) {
-    struct dqn_actions open = *allowed;
-    size_t best, n;
-    if (!best_open(d, pass, state, &open, &best, &n))
-        return NAN;
-    if (action >= d->c.actions || !dqn_allowed(&open, action))
-        return 0;
-    return epsilon / (double)n + (action == best ? 1 - epsilon : 0);
-}
-
 static bool finite_row(const float *x, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (!isfinite(x[i]))

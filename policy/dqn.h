@@ -72,10 +72,6 @@ double dqn_epsilon(const struct dqn *d);
 struct dqn_choice dqn_decide(const struct dqn *d, struct mlp_pass *pass, const float *state,
                              const struct dqn_actions *allowed, double epsilon, struct rng *rng);
 
-/* With which probability dqn_decide would take an action; NAN where it would not choose. */
-double dqn_probability(const struct dqn *d, struct mlp_pass *pass, const float *state,
-                       const struct dqn_actions *allowed, double epsilon, size_t action);
-
 /* ---- learning ---------------------------------------------------------------- */
 struct dqn_transition {
     const float *state, *next; /* copied; next is ignored where discount is 0 */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/random.h>
 
+#include "consumer/kafka_util.h"
 #include "model/image.h"
 #include "tests/support/feed.h"
 
@@ -255,8 +256,7 @@ static bool all_taken(void *arg) {
     struct metrics m;
     int64_t low, high;
     service_metrics(s, &m);
-    cr_assert_eq(rd_kafka_query_watermark_offsets(s->probe, s->clickstream, 0, &low, &high, 10000),
-                 0);
+    cr_assert_eq(kafka_ends(s->probe, s->clickstream, 0, &low, &high, 10000), 0);
     return metric_get(&m.events) == (uint64_t)high;
 }
 
