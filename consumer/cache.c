@@ -119,6 +119,14 @@ static void put_del(struct cache *c, struct str key) {
     resp_str(&c->all.out, key);
 }
 
+static void put_set(struct cache *c, struct str key, struct str text) {
+    put_word(c, 5, STR("SET"));
+    resp_str(&c->all.out, key);
+    resp_str(&c->all.out, text);
+    resp_str(&c->all.out, STR("PX"));
+    resp_int(&c->all.out, c->cfg->redis_ttl);
+}
+
 /* Thousandths, each below the one before; beyond what a double holds exactly, the edge. */
 static int64_t score_of(float score, int64_t before) {
     const double edge = 0x1p52;
@@ -181,11 +189,7 @@ void cache_why(struct cache *c, struct str user, struct str text) {
     if (text.n == 0) {
         put_del(c, key);
     } else {
-        put_word(c, 5, STR("SET"));
-        resp_str(&c->all.out, key);
-        resp_str(&c->all.out, text);
-        resp_str(&c->all.out, STR("PX"));
-        resp_int(&c->all.out, c->cfg->redis_ttl);
+        put_set(c, key, text);
     }
     op_end(c, OP_REPLACE, 1);
 }
@@ -290,15 +294,41 @@ void cache_put_marker(struct cache *c, struct pipe *p) {
     c->marker_us = clock_mono_us();
 }
 
+void cache_ask_word(struct cache *c) {
+    struct str key = key_of(c, "rewrite", (struct str){0});
+    put_word(c, 2, STR("GET"));
+    resp_str(&c->all.out, key);
+    op_end(c, OP_WORD, 1);
+}
+
 void cache_put_markers(struct cache *c) {
     for (size_t i = 0; i < c->n_pipes; i++)
         if (c->pipe[i]->listed && redis_up(c->pipe[i]->redis))
             cache_put_marker(c, c->pipe[i]);
+    cache_ask_word(c);
+}
+
+/* No news to this cache itself. */
+void cache_put_word(struct cache *c) {
+    char word[sizeof c->token + 24];
+    snprintf(word, sizeof word, "%s-%llu", c->token, (unsigned long long)c->marker_next++);
+    put_set(c, key_of(c, "rewrite", (struct str){0}), str_of(word));
+    op_end(c, OP_REPLACE, 1);
+    c->word = hash_bytes(word, strlen(word), 0);
+    c->word_known = true;
+    c->outdated = false;
+    log_warning("redis-outdated", "word=%s do=\"all processes write their lists again\"", word);
+}
+
+void cache_outdated(struct cache *c) {
+    c->outdated = true;
+    if (!c->all.n)
+        cache_put_word(c);
 }
 
 size_t cache_pending(const struct cache *c) {
     for (size_t i = 0; i < c->all.n; i++)
-        if (c->all.ops[i].kind != OP_MARKER)
+        if (!op_looks(&c->all.ops[i]))
             return c->all.out.n;
     return 0;
 }

@@ -15,6 +15,8 @@
  *   beckon:triggers         stream; the only one not filled again after Redis lost its data: it
  *                           goes on with the next trigger (campaign-triggers has them all)
  *   beckon:marker:{INSTANCE}:TOKEN       to notice that Redis lost its data
+ *   beckon:rewrite          a word: whoever finds a new one writes all of its own again. Set by a
+ *                           process that wrote later than it should have, or by hand
  * The braces are literal: what is between them is Redis Cluster's hash tag. So that it is
  * always the whole id, ids are escaped there: '{', '}', '%', control bytes and DEL become
  * %XX. Members of sorted sets are ids as they are.
@@ -67,9 +69,13 @@ int cache_send(struct cache *c);
  * kept: call again (it reconnects with bounded backoff, sleeping at most redis.timeout). */
 int cache_wait(struct cache *c);
 /* True once after Redis turned out to have lost its data (restart without it or with an old
- * copy, FLUSHALL, fail-over to a replica that was behind): the caller rewrites everything.
- * Checked about once a second, without waiting, and with every collection. */
+ * copy, FLUSHALL, fail-over to a replica that was behind), and after beckon:rewrite changed: the
+ * caller rewrites everything. Checked about once a second, without waiting, and with every
+ * collection. */
 bool cache_wiped(struct cache *c);
+/* What was collected up to now may be older than what others wrote meanwhile; Redis cannot tell.
+ * When all of it is stored, a new word goes to beckon:rewrite. */
+void cache_outdated(struct cache *c);
 /* Bytes collected and not yet acknowledged. Nothing bounds them but the caller. */
 size_t cache_pending(const struct cache *c);
 

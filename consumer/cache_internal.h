@@ -45,11 +45,19 @@ struct cache {
     uint64_t marker_next;
     int64_t marker_us;
     bool wiped;
+    uint64_t word;   /* beckon:rewrite as last seen or set, hashed */
+    bool word_known; /* it was asked for */
+    bool outdated;   /* a new one is due once the collection is stored */
 };
 
 /* ---- cache.c ---- */
 void cache_put_markers(struct cache *c); /* of all nodes connected */
 void cache_put_marker(struct cache *c, struct pipe *p);
+void cache_ask_word(struct cache *c);
+void cache_put_word(struct cache *c);
+static inline bool op_looks(const struct op *op) {
+    return op->kind == OP_MARKER || op->kind == OP_WORD;
+}
 /* The key of p's marker, in c->key. */
 struct str cache_marker_key(struct cache *c, const struct pipe *p, const char *more);
 /* Appends the operation once more, without the key of another kind in its way. */

@@ -66,7 +66,7 @@ static void rewind_all(struct cache *c) {
     for (size_t i = 0; i < c->all.n; i++) {
         struct op op = c->all.ops[i];
         size_t n = op.end - begin;
-        if (op.kind != OP_MARKER && !(op.kind == OP_ONCE && (op.done || op.lost))) {
+        if (!op_looks(&op) && !(op.kind == OP_ONCE && (op.done || op.lost))) {
             memmove(c->all.out.p + at, c->all.out.p + begin, n);
             at += n;
             op.end = at;
@@ -165,6 +165,19 @@ static void check_marker(struct cache *c, const struct op *op, const struct repl
     m->acked = op->seq;
 }
 
+static void check_word(struct cache *c, const struct reply *r) {
+    bool known = c->word_known;
+    c->word_known = true;
+    if (r->nil) /* expired */
+        return;
+    uint64_t word = hash_bytes(r->text, r->n, 0);
+    if (known && word != c->word) {
+        log_warning("redis-rewrite", "word=%s", log_q(r->text));
+        c->wiped = true;
+    }
+    c->word = word;
+}
+
 /* Only the first error to an operation tells why: in a transaction later ones, EXEC's above all,
  * only say that there was one. */
 static void on_reply(void *ctx, struct pipe *p, size_t i, const struct reply *r, bool last) {
@@ -173,6 +186,8 @@ static void on_reply(void *ctx, struct pipe *p, size_t i, const struct reply *r,
         c->stats.commands++;
         if (c->all.ops[i].seq)
             check_marker(c, &c->all.ops[i], r);
+        else if (c->all.ops[i].kind == OP_WORD)
+            check_word(c, r);
         if (last && !p->failed)
             c->all.ops[i].done = true;
     } else if (!p->failed) {
@@ -239,8 +254,10 @@ static void connect_all(struct cache *c, int64_t deadline_us) {
                 continue;
             }
             p->tried = false;
-            if (p->listed)
-                cache_put_marker(c, p); /* the first thing to know */
+            if (p->listed) { /* the first things to know */
+                cache_put_marker(c, p);
+                cache_ask_word(c);
+            }
         }
         if (p->listed && !p->tried && quiet(p) && try_restore(c, p, deadline_us) < 0)
             give_up(c, p);
@@ -335,7 +352,10 @@ static int pump(struct cache *c, enum until until, int64_t deadline_us) {
         if (settled(c)) {
             if (!c->trouble) {
                 start_over(c);
-                return 0;
+                if (!c->outdated)
+                    return 0;
+                cache_put_word(c);
+                continue;
             }
             if (begin_again(c) < 0)
                 return -EAGAIN;
@@ -368,7 +388,7 @@ int cache_wait(struct cache *c) {
         if (clock_mono_us() < redis_retry_us(home(c)))
             return -EAGAIN;
     }
-    bool open = c->all.n && c->all.ops[c->all.n - 1].kind != OP_MARKER;
+    bool open = c->all.n && !op_looks(&c->all.ops[c->all.n - 1]);
     if (open || now - c->marker_us >= MARKER_US)
         cache_put_markers(c);
     return pump(c, UNTIL_ACKED, deadline);

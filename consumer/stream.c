@@ -242,7 +242,7 @@ static void upkeep(struct stream *s) {
         measure(s);
     }
     if (cache_wiped(s->cache)) {
-        log_warning("redis-wiped", "worker=%u rewriting=all", s->c->index);
+        log_warning("rewriting", "worker=%u partitions=%zu", s->c->index, s->n_slots);
         for (size_t i = 0; i < s->n_slots; i++) {
             s->slots[i].rewriting = true;
             s->slots[i].rewrite_cursor = 0;
@@ -395,6 +395,9 @@ static int open_stream(struct stream *s) {
 }
 
 static void close_stream(struct stream *s) {
+    /* Others may have had its partitions for long. */
+    if (s->end != STREAM_STOPPED && s->n_slots)
+        cache_outdated(s->cache);
     if (s->consumer) {
         if (s->end == STREAM_STOPPED)
             stream_commit(s, false);

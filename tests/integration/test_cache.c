@@ -510,3 +510,55 @@ Test(cache, a_prefix_with_braces_is_refused) {
     cr_assert_null(c);
     config_free(cfg);
 }
+
+/* Two caches, as of two processes. The word comes after all that may be outdated; it is news to the
+ * other one, once. */
+Test(cache, who_wrote_too_late_makes_the_others_write_again) {
+    struct fixture f;
+    set_up(&f, NULL);
+    autofree(cache_free) struct cache *other = NULL;
+    cr_assert_eq(cache_new(f.cfg, &other), 0);
+    cr_assert_eq(cache_wait(other), 0);
+    put_one(&f, "u1", "old", 1);
+    cache_outdated(f.cache);
+    cr_assert_eq(cache_wait(other), 0);
+    cr_assert_not(cache_wiped(other), "nothing was written yet");
+    cr_assert(cache_pending(f.cache) > 0);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_eq(cache_pending(f.cache), 0);
+    expect_list(&f, "beckon:top:{u1}", "old:1000");
+    cr_assert_gt(ask_integer(&f, "PTTL beckon:rewrite"), 0);
+    cr_assert(wait_until(noticed, other, 5000));
+    put_one(&f, "u1", "new", 1);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_not(cache_wiped(f.cache), "it knows its own word");
+    struct cache_entry e = {STR("new"), 1};
+    cache_top(other, STR("u1"), &e, 1);
+    cr_assert_eq(cache_wait(other), 0);
+    cr_assert_not(cache_wiped(other), "told once");
+    /* By hand; and when it expires, nobody minds. */
+    freeReplyObject(ask(&f, "SET beckon:rewrite please"));
+    cr_assert(wait_until(noticed, f.cache, 5000));
+    cr_assert(wait_until(noticed, other, 5000));
+    freeReplyObject(ask(&f, "DEL beckon:rewrite"));
+    put_one(&f, "u1", "new", 1);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    cr_assert_not(cache_wiped(f.cache));
+    tear_down(&f);
+}
+
+/* With nothing collected, and with Redis away: the word is kept until it can be said. */
+Test(cache, the_word_is_kept_while_redis_is_away) {
+    struct fixture f;
+    set_up(&f, NULL);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    redis_server_kill(f.server);
+    cache_outdated(f.cache);
+    cr_assert(cache_pending(f.cache) > 0);
+    cr_assert_eq(cache_wait(f.cache), -EAGAIN);
+    redis_server_restart(f.server);
+    look_again(&f);
+    cr_assert(wait_until(stored, f.cache, 10000));
+    cr_assert_eq(ask_integer(&f, "EXISTS beckon:rewrite"), 1);
+    tear_down(&f);
+}

@@ -226,6 +226,22 @@ Test(cluster, one_node_that_lost_its_data_is_noticed, .timeout = 300) {
     tear_down(&f);
 }
 
+Test(cluster, a_process_that_wrote_too_late_is_heard_by_the_others, .timeout = 300) {
+    struct fixture f;
+    open_cluster(&f, 3, 0);
+    autofree(cache_free) struct cache *other = NULL;
+    cr_assert_eq(cache_new(f.cfg, &other), 0);
+    cr_assert_eq(cache_wait(other), 0);
+    put_all(&f);
+    cache_outdated(f.cache);
+    cr_assert_eq(cache_wait(f.cache), 0);
+    expect_all(&f);
+    cr_assert(wait_until(noticed, other, 5000));
+    cr_assert_not(cache_wiped(f.cache));
+    expect_nothing_refused(&f);
+    tear_down(&f);
+}
+
 Test(cluster, a_command_is_answered_by_whoever_knows, .timeout = 300) {
     struct fixture f;
     open_cluster(&f, 3, 0);

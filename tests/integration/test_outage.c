@@ -147,3 +147,50 @@ Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 300) {
     feed_expect_as_even(&f.s, test_brokers());
     tear_down(&f);
 }
+
+struct counts {
+    struct service *s;
+    double events;
+};
+
+/* Every profile in Redis has all events of its user. */
+static bool profiles_complete(void *arg) {
+    struct counts *w = arg;
+    double sum = 0;
+    for (int u = 0; u < FEED_USERS; u++) {
+        char key[32];
+        snprintf(key, sizeof key, "beckon:user:{u%d}", u);
+        sum += service_field(w->s, key, "events");
+    }
+    return sum == w->events;
+}
+
+/* What it had collected for Redis before it hung, it writes when it wakes: over what the process
+ * wrote that has its partition by now. */
+Test(outage, lists_of_a_process_that_hung_do_not_stay, .timeout = 300) {
+    struct fixture f;
+    set_up(&f, kafka_start(1), 1);
+    service_option(&f.s, "redis.profile_interval=0ms");
+    service_option(&f.s, "kafka.session.timeout.ms=6000");
+    service_option(&f.s, "kafka.heartbeat.interval.ms=500");
+    pid_t a = service_run(&f.s, "a", NULL);
+    feed_until_said(&f.feed, "a", "partition-ready", 1);
+    redis_server_kill(f.s.redis);
+    feed_until_said(&f.feed, "a", "redis-away", 1);
+    kill(a, SIGSTOP);
+    service_redis_restart(&f.s);
+    pid_t b = service_run(&f.s, "b", NULL);
+    feed_until_said(&f.feed, "b", "partition-ready", 1);
+    feed_some(&f.feed, 300);
+    service_drain(&f.s, 60000);
+    struct counts w = {&f.s, f.feed.n};
+    cr_assert(wait_until(profiles_complete, &w, 20000), "profiles are incomplete");
+    kill(a, SIGCONT);
+    service_await(&f.s, "a", " lost ", 1);
+    service_await(&f.s, "b", "redis-rewrite", 1);
+    cr_assert(wait_until(profiles_complete, &w, 20000), "older profiles stand over newer ones");
+    service_end(&f.s, a, "a");
+    service_end(&f.s, b, "b");
+    feed_expect_as_even(&f.s, test_brokers());
+    tear_down(&f);
+}
