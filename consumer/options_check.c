@@ -5,6 +5,7 @@
 
 #include "consumer/address.h"
 #include "consumer/log.h"
+#include "consumer/tls.h"
 #include "consumer/metrics.h"
 #include "consumer/options_table.h"
 #include "consumer/restorer.h"
@@ -56,6 +57,31 @@ static void check_names(const struct check *k) {
     }
 }
 
+static void check_tls(const struct check *k) {
+    const struct config *c = k->c;
+    const struct {
+        const char *key, *value;
+    } needs[] = {{"redis.tls_ca", c->redis_tls_ca},
+                 {"redis.tls_cert", c->redis_tls_cert},
+                 {"redis.tls_key", c->redis_tls_key},
+                 {"redis.tls_name", c->redis_tls_name}};
+    for (size_t i = 0; i < ARRAY_LEN(needs) && !c->redis_tls; i++)
+        if (*needs[i].value)
+            k->fault(k->ctx, needs[i].key, "has no use while redis.tls is false");
+    if (!c->redis_tls)
+        return;
+    autofree(tls_free) struct tls *t = NULL;
+    const struct tls_options o = {c->redis_tls_ca, c->redis_tls_cert, c->redis_tls_key,
+                                  c->redis_tls_name};
+    char error[TLS_ERROR_MAX];
+    if (*c->redis_tls_cert && !*c->redis_tls_key)
+        k->fault(k->ctx, "redis.tls_cert", "needs redis.tls_key");
+    else if (*c->redis_tls_key && !*c->redis_tls_cert)
+        k->fault(k->ctx, "redis.tls_key", "needs redis.tls_cert");
+    else if (tls_new(&o, &t, error) < 0)
+        k->fault(k->ctx, "redis.tls", "%s", error);
+}
+
 static void check_redis(const struct check *k) {
     const struct config *c = k->c;
     autofree(free) struct address *list = NULL;
@@ -72,13 +98,7 @@ static void check_redis(const struct check *k) {
         k->fault(k->ctx, "redis.sentinel_password_file", "needs redis.sentinel_master");
     if (*c->redis_password_file && *c->redis_password_env)
         k->fault(k->ctx, "redis.password_env", "has no use with redis.password_file");
-#ifndef HAVE_HIREDIS_SSL
-    if (c->redis_tls)
-        k->fault(k->ctx, "redis.tls",
-                 "this beckon was built with a hiredis that has no TLS (it comes with 1.0)");
-#endif
-    if (!c->redis_tls && *c->redis_tls_ca)
-        k->fault(k->ctx, "redis.tls_ca", "has no use while redis.tls is false");
+    check_tls(k);
     if (*c->redis_user && !*c->redis_password_file && !*c->redis_password_env)
         k->fault(k->ctx, "redis.user", "needs redis.password_file or redis.password_env");
 }

@@ -6,13 +6,11 @@
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
-#ifdef HAVE_HIREDIS_SSL
-#include <hiredis/hiredis_ssl.h>
-#endif
 
 #include "consumer/clock.h"
 #include "consumer/log.h"
 #include "consumer/slots.h"
+#include "consumer/tls.h"
 
 enum {
     RETRY_FIRST_US = 50 * 1000,
@@ -38,35 +36,23 @@ struct redis {
     int64_t retry_us;
     bool away; /* logged as away */
     char error[256];
-#ifdef HAVE_HIREDIS_SSL
-    redisSSLContext *tls;
-#endif
+    struct tls *tls; /* NULL: none */
+    struct tls_session *session;
+    char tls_error[TLS_ERROR_MAX];
 };
 
-#ifdef HAVE_HIREDIS_SSL
 static int prepare_tls(struct redis *r) {
-    if (!r->cfg->redis_tls)
+    const struct config *c = r->cfg;
+    if (!c->redis_tls)
         return 0;
-    redisInitOpenSSL();
-    const char *ca = r->cfg->redis_tls_ca;
-    redisSSLContextError e = REDIS_SSL_CTX_NONE;
-    r->tls = redisCreateSSLContext(ca[0] ? ca : NULL, ca[0] ? NULL : "/etc/ssl/certs", NULL, NULL,
-                                   NULL, &e);
-    if (r->tls)
-        return 0;
-    log_error("redis-tls", "ca=%s error=%s", log_q(ca), log_q(redisSSLContextGetError(e)));
-    return -EINVAL;
+    const struct tls_options o = {c->redis_tls_ca, c->redis_tls_cert, c->redis_tls_key,
+                                  c->redis_tls_name};
+    char error[TLS_ERROR_MAX];
+    int rc = tls_new(&o, &r->tls, error);
+    if (rc < 0)
+        log_error("redis-tls", "error=%s", log_q(error));
+    return rc;
 }
-#else
-static int prepare_tls(struct redis *r) {
-    if (!r->cfg->redis_tls)
-        return 0;
-    log_error("redis-tls",
-              "error=\"redis.tls is on, but this build has no hiredis_ssl (hiredis 1.0 "
-              "or later): turn it off, use a socket or a TLS proxy, or rebuild\"");
-    return -EINVAL;
-}
-#endif
 
 static int where(struct redis *r, const struct address *node) {
     if (node) {
@@ -107,6 +93,8 @@ int redis_new(const struct config *cfg, struct redis **ret) {
 }
 
 static void hang_up(struct redis *r) {
+    tls_close(r->session);
+    r->session = NULL;
     if (r->ctx)
         redisFree(r->ctx);
     r->ctx = NULL;
@@ -120,10 +108,7 @@ void redis_free(struct redis *r) {
     if (!r)
         return;
     hang_up(r);
-#ifdef HAVE_HIREDIS_SSL
-    if (r->tls)
-        redisFreeSSLContext(r->tls);
-#endif
+    tls_free(r->tls);
     free(r->list);
     free(r->in);
     free(r);
@@ -267,12 +252,13 @@ static int dial(struct redis *r, int64_t deadline_us) {
     redisSetTimeout(c, time_left(deadline_us));
     if (r->at.port)
         redisEnableKeepAlive(c);
-#ifdef HAVE_HIREDIS_SSL
-    if (r->tls && redisInitiateSSLWithContext(c, r->tls) != REDIS_OK) {
-        redis_down(r, "TLS: %s", c->errstr);
+    char error[TLS_ERROR_MAX];
+    /* Redis speaks it over TCP only. */
+    if (r->tls && r->at.port &&
+        tls_open(r->tls, c->fd, r->at.host, deadline_us, &r->session, error) < 0) {
+        redis_down(r, "%s", error);
         return -EAGAIN;
     }
-#endif
     if (replies_new(&r->replies) == 0 && answers_new(&r->answers) == 0)
         return 0;
     redis_down(r, "out of memory");
@@ -359,48 +345,24 @@ static ssize_t gone(struct redis *r, const char *what, ssize_t n) {
     return -ECONNRESET;
 }
 
-#ifdef HAVE_HIREDIS_SSL
-/* Through hiredis, which holds the TLS session: it hands over whole blocks only. */
-static ssize_t tls_send(struct redis *r, const void *p, size_t n) {
-    n = MIN(n, (size_t)READ_BYTES);
-    int done = 0;
-    if (redisAppendFormattedCommand(r->ctx, p, n) == REDIS_OK)
-        while (redisBufferWrite(r->ctx, &done) == REDIS_OK && !done)
-            ;
-    if (done)
-        return (ssize_t)n;
-    redis_down(r, "TLS: %s", r->ctx->errstr);
+static ssize_t secured(struct redis *r, ssize_t n) {
+    if (n >= 0)
+        return n;
+    redis_down(r, "%s", r->tls_error);
     return -ECONNRESET;
 }
 
-static ssize_t tls_recv(struct redis *r) {
-    struct pollfd p = {.fd = r->ctx->fd, .events = POLLIN};
-    if (poll(&p, 1, 0) <= 0)
-        return 0;
-    ssize_t n = r->ctx->funcs->read(r->ctx, (char *)r->in, 16 * 1024); /* a TLS record */
-    if (n < 0) {
-        redis_down(r, "TLS: %s", r->ctx->errstr);
-        return -ECONNRESET;
-    }
-    return n;
-}
-#endif
-
 ssize_t redis_send(struct redis *r, const void *p, size_t n) {
-#ifdef HAVE_HIREDIS_SSL
-    if (r->tls)
-        return tls_send(r, p, n);
-#endif
+    if (r->session)
+        return secured(r, tls_send(r->session, p, n, r->tls_error));
     ssize_t k = send(r->ctx->fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
     return k > 0 ? k : gone(r, "send", k);
 }
 
 /* What is there, into r->in. */
 static ssize_t read_some(struct redis *r) {
-#ifdef HAVE_HIREDIS_SSL
-    if (r->tls)
-        return tls_recv(r);
-#endif
+    if (r->session)
+        return secured(r, tls_recv(r->session, r->in, READ_BYTES, r->tls_error));
     ssize_t k = recv(r->ctx->fd, r->in, READ_BYTES, MSG_DONTWAIT);
     return k > 0 ? k : gone(r, "recv", k);
 }

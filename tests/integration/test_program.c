@@ -97,10 +97,9 @@ Test(program, told_to_stop_while_no_broker_answers_it_does, .init = make, .fini 
     cr_assert_eq(status, EXIT_DONE, "%d: %s", status, text);
 }
 
-#ifndef HAVE_HIREDIS_SSL
-Test(program, tls_to_redis_without_a_hiredis_that_has_it_is_a_clear_error, .init = make,
-     .fini = clear) {
-    cr_assert_eq(RUN("top", "ute", "--redis.tls=true"), EXIT_USAGE);
-    SAID("was built with a hiredis that has no TLS");
+Test(program, tls_to_redis_without_what_it_needs_is_a_clear_error, .init = make, .fini = clear) {
+    cr_assert_eq(RUN("top", "ute", "--redis.tls=true", "--redis.tls_ca=/none.pem"), EXIT_USAGE);
+    SAID("/none.pem: No such file or directory");
+    cr_assert_eq(RUN("top", "ute", "--redis.tls=true", "--redis.tls_cert=/c.pem"), EXIT_USAGE);
+    SAID("redis.tls_cert: needs redis.tls_key");
 }
-#endif

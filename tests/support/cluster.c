@@ -54,8 +54,31 @@ static size_t launch(struct nodes *c, char *const argv[]) {
     return c->n++;
 }
 
-size_t nodes_add(struct nodes *c, bool cluster, const char *const *more) {
+void nodes_secure(struct nodes *c) {
+    static const char script[] =
+        "set -e; cd \"$0\"\n"
+        "new() { openssl req -newkey rsa:2048 -nodes -days 2 -subj \"/CN=$1\" -keyout $1.key"
+        " \"${@:2}\"; }\n"
+        "new ca -x509 -out ca.pem\n"
+        "new stranger -x509 -out stranger.pem\n"
+        "for who in node client; do\n"
+        "    new $who -out $who.csr\n"
+        "    openssl x509 -req -in $who.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2"
+        " -extfile <(echo subjectAltName=DNS:redis.test) -out $who.pem\n"
+        "done\n";
     if (!c->n)
+        temp_dir_make(&c->dir);
+    autofree(free) char *log = temp_dir_file(&c->dir, "openssl.log");
+    char *argv[] = {"bash", "-c", (char *)script, c->dir.path, NULL};
+    if (process_end(process_start(argv, log), 0, 30000) != 0) {
+        char *text = read_file(log, NULL);
+        test_die("no certificates:\n%s", text);
+    }
+    c->secure = true;
+}
+
+size_t nodes_add(struct nodes *c, bool cluster, const char *const *more) {
+    if (!c->n && !c->secure)
         temp_dir_make(&c->dir);
     if (c->n == NODES_MAX)
         test_die("too many nodes");
@@ -89,6 +112,18 @@ size_t nodes_add(struct nodes *c, bool cluster, const char *const *more) {
                          "0"};
     for (size_t i = 0; cluster && i < ARRAY_LEN(own); i++)
         argv[n++] = own[i];
+    autofree(free) char *cert = temp_dir_file(&c->dir, "node.pem");
+    autofree(free) char *key = temp_dir_file(&c->dir, "node.key");
+    autofree(free) char *ca = temp_dir_file(&c->dir, "ca.pem");
+    char tls[16];
+    snprintf(tls, sizeof tls, "%d", c->tls_port[c->n] = c->secure ? free_port() : 0);
+    char *const secure[] = {"--tls-port",         tls,
+                            "--tls-cert-file",    cert,
+                            "--tls-key-file",     key,
+                            "--tls-ca-cert-file", ca,
+                            "--tls-cluster",      cluster ? "yes" : "no"};
+    for (size_t i = 0; c->secure && i < ARRAY_LEN(secure); i++)
+        argv[n++] = secure[i];
     for (; more && *more; more++)
         argv[n++] = (char *)*more;
     return launch(c, argv);
@@ -168,8 +203,7 @@ static void my_id(struct nodes *c, size_t i, char ret[64]) {
     freeReplyObject(r);
 }
 
-void cluster_start(struct nodes *c, size_t masters, size_t replicas) {
-    *c = (struct nodes){0};
+static void join(struct nodes *c, size_t masters, size_t replicas) {
     for (size_t i = 0; i < masters + replicas; i++)
         nodes_add(c, true, NULL);
     char known[32];
@@ -178,7 +212,8 @@ void cluster_start(struct nodes *c, size_t masters, size_t replicas) {
         tell(c, i, "CLUSTER ADDSLOTSRANGE %zu %zu", i * SLOTS / masters,
              (i + 1) * SLOTS / masters - 1);
     for (size_t i = 1; i < c->n; i++)
-        tell(c, i, "CLUSTER MEET 127.0.0.1 %d %d", c->port[0], c->bus[0]);
+        tell(c, i, "CLUSTER MEET 127.0.0.1 %d %d", c->secure ? c->tls_port[0] : c->port[0],
+             c->bus[0]);
     for (size_t i = 0; i < c->n; i++)
         nodes_until(c, i, "CLUSTER INFO", known);
     for (size_t i = 0; i < replicas; i++) {
@@ -190,6 +225,17 @@ void cluster_start(struct nodes *c, size_t masters, size_t replicas) {
         nodes_until(c, masters + i, "INFO replication", "master_link_status:up");
     for (size_t i = 0; i < c->n; i++)
         nodes_until(c, i, "CLUSTER INFO", "cluster_state:ok");
+}
+
+void cluster_start(struct nodes *c, size_t masters, size_t replicas) {
+    *c = (struct nodes){0};
+    join(c, masters, replicas);
+}
+
+void cluster_start_secure(struct nodes *c, size_t masters) {
+    *c = (struct nodes){0};
+    nodes_secure(c);
+    join(c, masters, 0);
 }
 
 void cluster_move(struct nodes *c, size_t from, size_t to, int first, int last) {

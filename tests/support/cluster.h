@@ -10,6 +10,8 @@ struct nodes {
     struct temp_dir dir;
     size_t n;
     int port[NODES_MAX], bus[NODES_MAX];
+    bool secure; /* nodes_secure */
+    int tls_port[NODES_MAX];
     pid_t pid[NODES_MAX];
     char *log[NODES_MAX];
     redisContext *eye[NODES_MAX]; /* of nodes_ask; NULL: not connected */
@@ -18,6 +20,12 @@ struct nodes {
 /* `masters` nodes that share all slots, the first `replicas` of which have a replica each (node
  * masters + i is that of i), replicated by the time this returns. */
 void cluster_start(struct nodes *ret, size_t masters, size_t replicas);
+/* The same without replicas, of nodes that listen for TLS as well, and speak it among each other. */
+void cluster_start_secure(struct nodes *ret, size_t masters);
+/* Nodes added from now on listen for TLS as well, and want clients to have a certificate. Makes these
+ * files: ca.pem, an authority; node.pem and node.key, of a server named redis.test; client.pem and
+ * client.key; stranger.pem, another authority. */
+void nodes_secure(struct nodes *c);
 /* A plain server, or one more node that knows nobody. `more`: further arguments, ended by NULL, or
  * NULL. Returns its number. */
 size_t nodes_add(struct nodes *c, bool cluster, const char *const *more);
