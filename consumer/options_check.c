@@ -5,10 +5,10 @@
 
 #include "consumer/address.h"
 #include "consumer/log.h"
-#include "consumer/tls.h"
 #include "consumer/metrics.h"
 #include "consumer/options_table.h"
 #include "consumer/restorer.h"
+#include "consumer/tls.h"
 #include "consumer/tz.h"
 #include "model/model.h"
 

@@ -20,11 +20,12 @@ struct nodes {
 /* `masters` nodes that share all slots, the first `replicas` of which have a replica each (node
  * masters + i is that of i), replicated by the time this returns. */
 void cluster_start(struct nodes *ret, size_t masters, size_t replicas);
-/* The same without replicas, of nodes that listen for TLS as well, and speak it among each other. */
+/* The same without replicas, of nodes that listen for TLS as well, and speak it among each other.
+ */
 void cluster_start_secure(struct nodes *ret, size_t masters);
-/* Nodes added from now on listen for TLS as well, and want clients to have a certificate. Makes these
- * files: ca.pem, an authority; node.pem and node.key, of a server named redis.test; client.pem and
- * client.key; stranger.pem, another authority. */
+/* Nodes added from now on listen for TLS as well, and want clients to have a certificate. Makes
+ * these files: ca.pem, an authority; node.pem and node.key, of a server named redis.test;
+ * client.pem and client.key; stranger.pem, another authority. */
 void nodes_secure(struct nodes *c);
 /* A plain server, or one more node that knows nobody. `more`: further arguments, ended by NULL, or
  * NULL. Returns its number. */
