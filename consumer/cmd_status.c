@@ -119,11 +119,8 @@ static int status(const struct config *cfg, struct redis *r, bool json, bool cle
     if (hash && hash->type == REDIS_REPLY_ARRAY && hash->elements)
         rc = show(hash, json);
     else if (hash)
-        fprintf(stderr,
-                "nothing at %.*s\n"
-                "Is `beckon run` running? Are redis.address, redis.db and redis.prefix those it "
-                "writes to?\n",
-                (int)key.n, (const char *)key.p);
+        look_nothing(args[1], "Is `beckon run` running? Are redis.address, redis.db and "
+                              "redis.prefix those it writes to?");
     freeReplyObject(hash);
     buf_free(&key);
     return rc;

@@ -22,8 +22,9 @@ static int show_table(const redisReply *hash) {
         width = MAX(width, hash->element[i]->len);
     for (size_t i = 0; i + 1 < hash->elements; i += 2) {
         struct str name = text_of(hash->element[i]), value = text_of(hash->element[i + 1]);
-        printf("%-*.*s  ", (int)width, (int)name.n, name.p);
-        fwrite(value.p, 1, value.n, stdout); /* written by profile_words, which escaped the ids */
+        look_print_text(stdout, name);
+        printf("%*s", (int)(width - name.n) + 2, "");
+        look_print_text(stdout, value);
         putchar('\n');
     }
     return fflush(stdout) == EOF ? EXIT_FAILED : EXIT_DONE;
@@ -41,11 +42,9 @@ static int show(const struct config *cfg, struct str id, void *json) {
     if (hash && hash->type == REDIS_REPLY_ARRAY && hash->elements)
         rc = *(const bool *)json ? show_json(id, hash) : show_table(hash);
     else if (hash)
-        fprintf(stderr,
-                "nothing at %.*s\n"
-                "Did this user do anything since `beckon run` started, or within redis.ttl? Are "
-                "redis.address, redis.db and redis.prefix those it writes to?\n",
-                (int)key.n, (const char *)key.p);
+        look_nothing(args[1], "Did this user do anything since `beckon run` started, or within "
+                              "redis.ttl? Are redis.address, redis.db and redis.prefix those it "
+                              "writes to?");
     freeReplyObject(hash);
     buf_free(&key);
     return rc;

@@ -5,6 +5,7 @@
 #include "consumer/cache.h"
 #include "consumer/clock.h"
 #include "consumer/log.h"
+#include "consumer/text.h"
 
 static int64_t deadline(const struct config *cfg) {
     return clock_mono_us() + cfg->redis_timeout * 1000;
@@ -56,17 +57,53 @@ struct buf look_id(const char *arg, bool escaped) {
     return b;
 }
 
-void look_print(FILE *to, struct str id) {
+static void put_hex(struct buf *out, const char *p, size_t n) {
+    for (size_t i = 0; i < n; i++) {
+        char text[4];
+        snprintf(text, sizeof text, "%%%02X", (uint8_t)p[i]);
+        buf_put(out, text, 3);
+    }
+}
+
+/* As %XX what plays tricks on a terminal or is no UTF-8; `id`: the rest as in keys. */
+static void present(struct buf *out, struct str s, bool id) {
+    uint32_t c;
+    for (size_t i = 0, n; i < s.n; i += n) {
+        n = text_char((struct str){s.p + i, s.n - i}, &c);
+        if (!c || text_commands(c))
+            put_hex(out, s.p + i, n);
+        else if (id)
+            id_escape(out, (struct str){s.p + i, n});
+        else
+            buf_put(out, s.p + i, n);
+    }
+}
+
+static void print(FILE *to, struct str s, bool id) {
     struct buf b = {0};
-    id_escape(&b, id);
+    present(&b, s, id);
     if (!b.failed && b.n)
         fwrite(b.p, 1, b.n, to);
     buf_free(&b);
 }
 
+void look_print(FILE *to, struct str id) {
+    print(to, id, true);
+}
+
+void look_print_text(FILE *to, struct str text) {
+    print(to, text, false);
+}
+
+void look_nothing(struct str key, const char *why) {
+    fputs("nothing at ", stderr);
+    look_print_text(stderr, key);
+    fprintf(stderr, "\n%s\n", why);
+}
+
 size_t look_width(struct str id) {
     struct buf b = {0};
-    id_escape(&b, id);
+    present(&b, id, true);
     size_t n = 0;
     for (size_t i = 0; i < b.n; i++)
         n += (b.p[i] & 0xc0) != 0x80;
@@ -80,13 +117,10 @@ json_t *look_json(struct str id) {
         return j;
     struct buf b = {0};
     for (size_t i = 0; i < id.n; i++) {
-        if ((uint8_t)id.p[i] < 0x80) {
+        if ((uint8_t)id.p[i] < 0x80)
             id_escape(&b, (struct str){id.p + i, 1});
-        } else {
-            char text[4];
-            snprintf(text, sizeof text, "%%%02X", (uint8_t)id.p[i]);
-            buf_put(&b, text, 3);
-        }
+        else
+            put_hex(&b, id.p + i, 1);
     }
     j = json_stringn((const char *)b.p, b.n);
     buf_free(&b);
@@ -184,9 +218,7 @@ int look_list(const struct config *cfg, struct str id, void *list_of) {
     if (list && list->type == REDIS_REPLY_ARRAY && list->elements) {
         rc = l->json ? show_json(l, id, key, list) : show_table(list);
     } else if (list) {
-        fputs("nothing at ", stderr);
-        fwrite(key.p, 1, key.n, stderr);
-        fprintf(stderr, "\n%s\n", l->missing);
+        look_nothing(key, l->missing);
     }
     freeReplyObject(list);
     buf_free(&b);

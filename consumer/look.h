@@ -14,9 +14,12 @@ redisReply *look_ask(struct redis *r, const struct config *cfg, size_t n, const 
 /* The id a command line means: as it is or, `escaped`, with %XX for what cannot be typed.
  * To be freed with buf_free. */
 struct buf look_id(const char *arg, bool escaped);
-/* An id for people: braces, percent signs and control bytes as %XX, so that it cannot play
- * tricks on a terminal and can be given back with --escaped. */
+/* An id for people: braces, percent signs, control characters, those that turn the direction, and
+ * what is no UTF-8 as %XX, so that it cannot play tricks on a terminal and can be given back with
+ * --escaped. */
 void look_print(FILE *to, struct str id);
+void look_print_text(FILE *to, struct str text); /* in which ids are escaped as in keys already */
+void look_nothing(struct str key, const char *why); /* the key is not there; what to check */
 /* Columns it takes. */
 size_t look_width(struct str id);
 /* The same as a JSON string; escaped only if the id is not UTF-8 or holds a NUL. */

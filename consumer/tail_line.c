@@ -5,6 +5,8 @@
 #include <math.h>
 #include <time.h>
 
+#include "consumer/text.h"
+
 enum { CELL_MAX = 64 }; /* characters, so that no long value looks like lines of its own */
 
 /* Column: heading, JSON field, width (0: the rest of the line). */
@@ -70,37 +72,15 @@ static void put_time(FILE *to, int64_t ms, int width) {
     fprintf(to, "%-*s", width, text);
 }
 
-/* The character that begins there, 0 for what is none; returns its bytes. */
-static size_t character(const char *s, size_t n, uint32_t *ret) {
-    const uint8_t *p = (const uint8_t *)s;
-    size_t len = p[0] < 0xc0 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
-    *ret = 0;
-    for (size_t i = 1; i < len; i++) {
-        if (i == n || (p[i] & 0xc0) != 0x80)
-            return i;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    if (len > 1 || c < 0x80)
-        *ret = c;
-    return len;
-}
-
-/* A terminal would obey it, break the line or change the direction of what follows. */
-static bool is_command(uint32_t c) {
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x061c || c == 0x200e || c == 0x200f ||
-           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
-}
-
 /* Text without commands; padded, and cut where others follow, by characters, not bytes. */
 static void put_text(FILE *to, const char *s, size_t n, int width) {
     int shown = 0, most = width ? CELL_MAX : INT_MAX;
     for (size_t i = 0; i < n && shown < most; shown++) {
         uint32_t c;
-        size_t len = character(s + i, n - i, &c);
+        size_t len = text_char((struct str){s + i, n - i}, &c);
         if (shown == most - 1 && i + len < n)
             fputs("…", to);
-        else if (is_command(c))
+        else if (text_commands(c))
             fputc('?', to);
         else
             fwrite(s + i, 1, len, to);

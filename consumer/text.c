@@ -54,6 +54,26 @@ size_t text_bad_at(struct str s, enum text_rule rule) {
     return s.n;
 }
 
+size_t text_char(struct str s, uint32_t *ret) {
+    const uint8_t *p = (const uint8_t *)s.p;
+    size_t len = p[0] < 0xc0 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+    uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
+    *ret = 0;
+    for (size_t i = 1; i < len; i++) {
+        if (i == s.n || (p[i] & 0xc0) != 0x80)
+            return i;
+        c = c << 6 | (p[i] & 0x3f);
+    }
+    if (len > 1 || c < 0x80)
+        *ret = c;
+    return len;
+}
+
+bool text_commands(uint32_t c) {
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x061c || c == 0x200e || c == 0x200f ||
+           (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
 void text_put_json(struct buf *out, struct str s) {
     const uint8_t *p = (const uint8_t *)s.p;
     size_t from = 0, i = 0;

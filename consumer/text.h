@@ -12,6 +12,12 @@ enum text_rule {
  * points beyond U+10FFFF are no UTF-8 (RFC 3629). */
 size_t text_bad_at(struct str s, enum text_rule rule);
 
+/* For showing what need not be UTF-8: the character that s begins with (s.n > 0), 0 for what is none;
+ * returns its bytes. */
+size_t text_char(struct str s, uint32_t *ret);
+/* A terminal would obey this character, break the line or turn the direction of what follows. */
+bool text_commands(uint32_t c);
+
 /* JSON (RFC 8259) onto a buffer. A string is quoted and escaped; bytes that are no UTF-8
  * become U+FFFD. A number is the shortest decimal that reads back the same; null if not finite. */
 void text_put_json(struct buf *out, struct str s);

@@ -48,8 +48,12 @@ static int beckon(struct fixture *f, const char *a, const char *b, const char *c
 Test(look, top_shows_rank_item_and_score) {
     struct fixture f;
     set_up(&f);
-    struct cache_entry e[] = {{STR("shoe"), 2.5f}, {STR("hat\n"), 1}, {STR("sock"), -0.25f}};
+    struct cache_entry e[] = {{STR("shoe"), 2.5f},
+                              {STR("hat\n"), 1},
+                              {STR("sock"), -0.25f},
+                              {STR("\xe2\x80\xaeta\xe2\x80\xac \xc3\xa9 \x9b"), -1}};
     cache_top(f.cache, STR("u{1}"), e, 3);
+    cache_top(f.cache, STR("u2"), e + 3, 1);
     cache_similar(f.cache, STR("hat\n"), e, 1);
     cr_assert_eq(cache_wait(f.cache), 0);
     cr_assert_eq(beckon(&f, "top", "u{1}", "-n", "2"), 0);
@@ -61,6 +65,9 @@ Test(look, top_shows_rank_item_and_score) {
                              "{\"rank\":1,\"item\":\"shoe\",\"score\":2.5},"
                              "{\"rank\":2,\"item\":\"hat\\n\",\"score\":1.0},"
                              "{\"rank\":3,\"item\":\"sock\",\"score\":-0.25}]}\n");
+    /* What turns the direction, and what is no UTF-8. */
+    cr_assert_eq(beckon(&f, "top", "u2", NULL, NULL), 0);
+    cr_assert(strstr(f.said, "  1  %E2%80%AEta%E2%80%AC \xc3\xa9 %9B  "), "%s", f.said);
     cr_assert_eq(beckon(&f, "similar", "hat%0A", "--escaped", "--json"), 0);
     cr_assert(strstr(f.said, "{\"item\":\"hat\\n\","), "%s", f.said);
     tear_down(&f);
