@@ -1,5 +1,6 @@
 /* The whole service with the users of deploy/redis-users.conf, and on a Redis Cluster. */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -147,6 +148,83 @@ static bool flowing(void *arg) {
 static bool all_lists(void *arg) {
     struct clustered *c = arg;
     return lists(&c->nodes) == FEED_USERS;
+}
+
+static double events_of(struct nodes *c, int user) {
+    for (size_t i = 0; i < c->n; i++) {
+        redisReply *r = nodes_ask(c, i, "HGET beckon:user:{u%d} events", user);
+        double events = r->type == REDIS_REPLY_STRING ? strtod(r->str, NULL) : -1;
+        freeReplyObject(r);
+        if (events >= 0)
+            return events;
+    }
+    return 0;
+}
+
+struct counts {
+    struct clustered *c;
+    double events;
+};
+
+/* What was written last of each user is what is there. */
+static bool profiles_complete(void *arg) {
+    struct counts *w = arg;
+    double sum = 0;
+    for (int u = 0; u < FEED_USERS; u++)
+        sum += events_of(&w->c->nodes, u);
+    return sum == w->events;
+}
+
+struct moving {
+    struct nodes *nodes;
+    atomic_bool done;
+};
+
+/* A third of what the first node has, there and back and on. */
+static void *move_slots(void *arg) {
+    struct moving *m = arg;
+    cluster_move(m->nodes, 0, 1, 0, 1800);
+    cluster_move(m->nodes, 1, 0, 900, 1800);
+    cluster_move(m->nodes, 0, 2, 900, 1800);
+    atomic_store(&m->done, true);
+    return NULL;
+}
+
+static bool moved(void *arg) {
+    return atomic_load((atomic_bool *)arg);
+}
+
+/* Lists and profiles are those of the newest events wherever their slots went meanwhile. */
+Test(users, of_a_cluster_stay_right_while_it_is_resharded, .timeout = 300) {
+    struct clustered c;
+    struct feed feed;
+    cluster_start(&c.nodes, 3, 0);
+    autofree(kafka_free) struct kafka *kafka = kafka_start(1);
+    service_open(&c.s, kafka, 2, feed_campaigns);
+    char address[32];
+    nodes_address(&c.nodes, 2, address);
+    service_option(&c.s, "redis.profile_interval=0ms");
+    service_option(&c.s, "redis.address=%s", address);
+    service_option(&c.s, "redis.cluster=true");
+    feed_start(&feed, &c.s);
+    service_start(&c.s);
+    feed_while_not(&feed, at_work, &c);
+    struct moving m = {.nodes = &c.nodes};
+    pthread_t thread;
+    cr_assert_eq(pthread_create(&thread, NULL, move_slots, &m), 0);
+    feed_while_not(&feed, moved, &m.done);
+    pthread_join(thread, NULL);
+    feed_some(&feed, 200);
+    service_drain(&c.s, 60000);
+    struct counts w = {&c, feed.n};
+    cr_assert(wait_until(profiles_complete, &w, 20000), "not the newest profiles");
+    cr_assert_eq(lists(&c.nodes), FEED_USERS);
+    cr_assert_eq(service_stop(&c.s), STREAM_STOPPED);
+    c.s.n_options -= 2;
+    feed_expect_as_even(&c.s, test_brokers());
+    c.s.n_options += 2;
+    service_close(&c.s);
+    nodes_free(&c.nodes);
 }
 
 /* Intake waits until the replica has taken over; nothing is lost, nothing sent twice. */
