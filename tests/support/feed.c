@@ -29,7 +29,8 @@ static unsigned draw(struct feed *f, unsigned below) {
 }
 
 void feed_start(struct feed *f, struct service *s) {
-    *f = (struct feed){.s = s, .state = 42, .time_ms = service_now_ms() - 5 * 86400000ll};
+    *f = (struct feed){
+        .s = s, .state = 42, .time_ms = service_now_ms() - 5 * 86400000ll, .users = FEED_USERS};
     for (int i = 0; i < FEED_ITEMS; i++) {
         char id[16];
         snprintf(id, sizeof id, "i%d", i);
@@ -42,8 +43,9 @@ void feed_some(struct feed *f, unsigned events) {
     static const char *const types[] = {"view", "view", "view", "view", "add-to-cart", "purchase"};
     for (unsigned i = 0; i < events; i++) {
         char id[24], user[16], item[16];
-        snprintf(user, sizeof user, "u%u", draw(f, FEED_USERS));
-        snprintf(item, sizeof item, "i%u", draw(f, FEED_ITEMS));
+        bool same_user = f->lopsided && draw(f, 2), same_item = f->lopsided && draw(f, 2);
+        snprintf(user, sizeof user, "u%u", same_user ? 0 : draw(f, f->users));
+        snprintf(item, sizeof item, "i%u", same_item ? 0 : draw(f, FEED_ITEMS));
         snprintf(id, sizeof id, "e%u", f->n++);
         f->time_ms += 3000;
         bool survey = draw(f, 200) == 0;

@@ -19,7 +19,9 @@ struct feed {
     struct service *s;
     uint64_t state;
     int64_t time_ms;
-    unsigned n; /* events so far, apart from repeated ones */
+    unsigned n;     /* events so far, apart from repeated ones */
+    unsigned users; /* who do something; FEED_USERS unless changed */
+    bool lopsided;  /* half of all is u0's, half about i0 */
 };
 void feed_start(struct feed *f, struct service *s); /* puts the catalogue */
 void feed_some(struct feed *f, unsigned events);

@@ -223,7 +223,8 @@ void service_start(struct service *s) {
     atomic_store(&s->stop, false);
     if (config_load(NULL, s->option, s->n_options, &s->cfg) < 0)
         test_die("the configuration is not good");
-    struct engine_config c = {.cfg = s->cfg, .stop = &s->stop, .static_member = true};
+    struct engine_config c = {
+        .cfg = s->cfg, .stop = &s->stop, .static_member = true, .hooks = s->hooks};
     int r = engine_start(&c, &s->engine);
     if (r < 0)
         test_die("engine_start: %s", strerror(-r));

@@ -23,6 +23,7 @@ struct service {
     rd_kafka_t *probe; /* asks for the group's offsets */
     struct config *cfg;
     struct engine *engine;
+    struct stream_hooks hooks; /* of the engine in this process */
     atomic_bool stop;
 };
 

@@ -1,0 +1,120 @@
+/* Streams and consumers of odd habits: few who do everything, bursts, somebody busy for too long.
+ */
+#include <criterion/criterion.h>
+#include <signal.h>
+#include <stdio.h>
+
+#include "consumer/kafka_util.h"
+#include "tests/support/feed.h"
+
+enum { PARTITIONS = 16, FEW = 12 /* users: some partitions have none */, BURST = 4000 };
+
+static double events_of(struct service *s, const char *user) {
+    char key[48];
+    snprintf(key, sizeof key, "beckon:user:{%s}", user);
+    return service_field(s, key, "events");
+}
+
+struct counts {
+    struct service *s;
+    double events;
+};
+
+static bool profiles_complete(void *arg) {
+    struct counts *w = arg;
+    double sum = 0;
+    for (int u = 0; u < FEED_USERS; u++) {
+        char id[16];
+        snprintf(id, sizeof id, "u%d", u);
+        sum += MAX(events_of(w->s, id), 0.0); /* -1: no such user */
+    }
+    return sum == w->events;
+}
+
+/* While it is at the burst the process dies. */
+Test(odd, one_user_and_one_item_have_half_of_all_and_come_in_bursts, .timeout = 300) {
+    struct service s;
+    struct feed feed;
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    service_open(&s, k, PARTITIONS, feed_campaigns);
+    service_option(&s, "redis.profile_interval=0ms");
+    feed_start(&feed, &s);
+    feed.users = FEW;
+    feed.lopsided = true;
+    pid_t a = service_run(&s, "a", NULL);
+    feed_until_said(&feed, "a", "partition-ready", PARTITIONS);
+    feed_for(&feed, 500);
+    feed_some(&feed, BURST);
+    cr_assert_eq(process_end(a, SIGKILL, 5000), 128 + SIGKILL);
+    a = service_run(&s, "a", NULL);
+    feed_some(&feed, BURST);
+    service_drain(&s, 90000);
+    struct counts w = {&s, feed.n};
+    cr_assert(wait_until(profiles_complete, &w, 20000), "profiles are incomplete");
+    cr_assert_gt(events_of(&s, "u0"), 0.45 * feed.n);
+    cr_assert_eq(service_keys(&s, "beckon:top:*"), FEW);
+    int silent = 0;
+    for (int p = 0; p < PARTITIONS; p++) {
+        int64_t low, high;
+        cr_assert_eq(kafka_ends(s.probe, s.clickstream, p, &low, &high, 30000), 0);
+        silent += high == 0;
+    }
+    cr_assert_geq(silent, PARTITIONS - FEW);
+    service_end(&s, a, "a");
+    feed_expect_as_even(&s, test_brokers());
+    service_close(&s);
+}
+
+struct busy {
+    struct service *s;
+    atomic_bool wanted, begun;
+};
+
+static bool taken_over(void *arg) {
+    return service_said(arg, "b", "partition-ready") >= 4;
+}
+
+/* In the midst of a batch; its heartbeats go on. */
+static void be_busy(void *ctx, struct worker *w, struct input *in, size_t n) {
+    struct busy *b = ctx;
+    (void)w, (void)in;
+    if (!n || !atomic_exchange(&b->wanted, false))
+        return;
+    atomic_store(&b->begun, true);
+    if (!wait_until(taken_over, b->s, 60000))
+        test_die("nobody took the partitions over");
+}
+
+static bool begun(void *arg) {
+    return atomic_load((atomic_bool *)arg);
+}
+
+/* Others have its partitions, and have gone on, when it comes to writing and committing. */
+Test(odd, who_is_busy_past_max_poll_interval_repeats_nothing, .timeout = 300) {
+    struct service s;
+    struct feed feed;
+    autofree(kafka_free) struct kafka *k = kafka_start(1);
+    service_open(&s, k, 4, feed_campaigns);
+    service_option(&s, "redis.profile_interval=0ms");
+    service_option(&s, "kafka.session.timeout.ms=6000");
+    service_option(&s, "kafka.max.poll.interval.ms=6000");
+    service_option(&s, "kafka.heartbeat.interval.ms=500");
+    feed_start(&feed, &s);
+    struct busy busy = {.s = &s};
+    s.hooks = (struct stream_hooks){.batch = be_busy, .ctx = &busy};
+    service_start(&s);
+    pid_t b = service_run(&s, "b", NULL);
+    feed_until_said(&feed, "b", "partition-ready", 2);
+    feed_for(&feed, 500);
+    atomic_store(&busy.wanted, true);
+    feed_while_not(&feed, begun, &busy.begun);
+    feed_while_not(&feed, taken_over, &s);
+    feed_some(&feed, 300);
+    service_drain(&s, 60000);
+    struct counts w = {&s, feed.n};
+    cr_assert(wait_until(profiles_complete, &w, 20000), "older profiles stand over newer ones");
+    cr_assert_eq(service_stop(&s), STREAM_STOPPED);
+    service_end(&s, b, "b");
+    feed_expect_as_even(&s, test_brokers());
+    service_close(&s);
+}
