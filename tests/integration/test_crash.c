@@ -61,6 +61,9 @@ Test(crash, partitions_move_between_processes_with_all_their_state, .timeout = 1
     feed_until_said(&f.feed, "b", "partition-ready", 2);
     feed_for(&f.feed, 500);
     service_end(&f.s, b, "b");
+    /* Nothing was written too late, so nobody has to write all again. */
+    cr_assert_eq(service_said(&f.s, "a", "redis-outdated"), 0);
+    cr_assert_eq(service_said(&f.s, "b", "redis-outdated"), 0);
     feed_until_said(&f.feed, "a", "partition-ready", 6);
     /* It comes back; then the first one hangs until its partitions are another's. */
     b = service_run(&f.s, "b", NULL);
