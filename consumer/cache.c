@@ -298,7 +298,7 @@ void cache_ask_word(struct cache *c) {
     struct str key = key_of(c, "rewrite", (struct str){0});
     put_word(c, 2, STR("GET"));
     resp_str(&c->all.out, key);
-    op_end(c, OP_WORD, 1);
+    op_end(c, OP_ASK, 1);
 }
 
 void cache_put_markers(struct cache *c) {
@@ -308,21 +308,32 @@ void cache_put_markers(struct cache *c) {
     cache_ask_word(c);
 }
 
-/* No news to this cache itself. */
 void cache_put_word(struct cache *c) {
     char word[sizeof c->token + 24];
     snprintf(word, sizeof word, "%s-%llu", c->token, (unsigned long long)c->marker_next++);
+    size_t before = c->all.n;
     put_set(c, key_of(c, "rewrite", (struct str){0}), str_of(word));
-    op_end(c, OP_REPLACE, 1);
-    c->word = hash_bytes(word, strlen(word), 0);
-    c->word_known = true;
-    c->outdated = false;
-    log_warning("redis-outdated", "word=%s do=\"all processes write their lists again\"", word);
+    op_end(c, OP_WORD, 1);
+    c->outdated = c->all.n == before;
+    if (!c->outdated)
+        log_warning("redis-outdated", "word=%s do=\"all processes write their lists again\"", word);
+}
+
+static bool has(const struct cache *c, enum op_kind kind) {
+    for (size_t i = 0; i < c->all.n; i++)
+        if (c->all.ops[i].kind == kind)
+            return true;
+    return false;
+}
+
+bool cache_overwrites(const struct cache *c) {
+    return has(c, OP_REPLACE);
 }
 
 void cache_outdated(struct cache *c) {
-    c->outdated = true;
-    if (!c->all.n)
+    /* One that waits will be after all there is. */
+    c->outdated = cache_overwrites(c) || !has(c, OP_WORD);
+    if (c->outdated && !c->all.n)
         cache_put_word(c);
 }
 

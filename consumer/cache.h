@@ -76,6 +76,9 @@ bool cache_wiped(struct cache *c);
 /* What was collected up to now may be older than what others wrote meanwhile; Redis cannot tell.
  * When all of it is stored, a new word goes to beckon:rewrite. */
 void cache_outdated(struct cache *c);
+/* Something that is collected and not acknowledged replaces what may be newer by the time it gets
+ * there. */
+bool cache_overwrites(const struct cache *c);
 /* Bytes collected and not yet acknowledged. Nothing bounds them but the caller. */
 size_t cache_pending(const struct cache *c);
 

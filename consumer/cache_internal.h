@@ -45,7 +45,7 @@ struct cache {
     uint64_t marker_next;
     int64_t marker_us;
     bool wiped;
-    uint64_t word;   /* beckon:rewrite as last seen or set, hashed */
+    uint64_t word;   /* beckon:rewrite as last seen, hashed; 0: never */
     bool word_known; /* it was asked for */
     bool outdated;   /* a new one is due once the collection is stored */
 };
@@ -56,7 +56,7 @@ void cache_put_marker(struct cache *c, struct pipe *p);
 void cache_ask_word(struct cache *c);
 void cache_put_word(struct cache *c);
 static inline bool op_looks(const struct op *op) {
-    return op->kind == OP_MARKER || op->kind == OP_WORD;
+    return op->kind == OP_MARKER || op->kind == OP_ASK;
 }
 /* The key of p's marker, in c->key. */
 struct str cache_marker_key(struct cache *c, const struct pipe *p, const char *more);

@@ -165,8 +165,9 @@ static void check_marker(struct cache *c, const struct op *op, const struct repl
     m->acked = op->seq;
 }
 
+/* The first time it is only learned, unless something was to be written before it was asked for. */
 static void check_word(struct cache *c, const struct reply *r) {
-    bool known = c->word_known;
+    bool known = c->word_known || cache_overwrites(c);
     c->word_known = true;
     if (r->nil) /* expired */
         return;
@@ -186,7 +187,7 @@ static void on_reply(void *ctx, struct pipe *p, size_t i, const struct reply *r,
         c->stats.commands++;
         if (c->all.ops[i].seq)
             check_marker(c, &c->all.ops[i], r);
-        else if (c->all.ops[i].kind == OP_WORD)
+        else if (c->all.ops[i].kind == OP_ASK)
             check_word(c, r);
         if (last && !p->failed)
             c->all.ops[i].done = true;
@@ -338,6 +339,13 @@ static int learn(struct cache *c, int64_t deadline_us) {
 
 enum until { UNTIL_SENT, UNTIL_ACKED };
 
+/* All that may be outdated is stored. False: there is nothing to say, or no memory now. */
+static bool say_word(struct cache *c) {
+    if (c->outdated)
+        cache_put_word(c);
+    return c->all.n > 0;
+}
+
 static int pump(struct cache *c, enum until until, int64_t deadline_us) {
     if (clock_mono_us() < redis_retry_us(home(c)))
         return -EAGAIN;
@@ -346,15 +354,14 @@ static int pump(struct cache *c, enum until until, int64_t deadline_us) {
             return -EAGAIN;
         if (!c->trouble)
             connect_all(c, deadline_us);
-        if (!c->all.n && !c->trouble)
+        if (!c->all.n && !c->trouble && !say_word(c))
             return 0;
         move_all(c);
         if (settled(c)) {
             if (!c->trouble) {
                 start_over(c);
-                if (!c->outdated)
+                if (!say_word(c))
                     return 0;
-                cache_put_word(c);
                 continue;
             }
             if (begin_again(c) < 0)

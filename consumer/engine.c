@@ -10,6 +10,7 @@
 #include "consumer/kafka_util.h"
 #include "consumer/log.h"
 #include "consumer/publish.h"
+#include "consumer/redis.h"
 #include "consumer/warden.h"
 
 enum { WORKERS_MAX = 64 };
@@ -207,6 +208,9 @@ int engine_start(const struct engine_config *c, struct engine **ret) {
         return -errno;
     if (r == 0)
         r = world_new(c->cfg, TAKE(policies), drawn[0], &e->world);
+    autofree(redis_free) struct redis *redis = NULL;
+    if (r == 0)
+        r = redis_new(c->cfg, &redis); /* what is wrong with it is known before anything begins */
     if (r == 0)
         r = prepare_topics(e);
     if (r < 0)

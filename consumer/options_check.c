@@ -8,7 +8,6 @@
 #include "consumer/metrics.h"
 #include "consumer/options_table.h"
 #include "consumer/restorer.h"
-#include "consumer/tls.h"
 #include "consumer/tz.h"
 #include "model/model.h"
 
@@ -70,16 +69,10 @@ static void check_tls(const struct check *k) {
             k->fault(k->ctx, needs[i].key, "has no use while redis.tls is false");
     if (!c->redis_tls)
         return;
-    autofree(tls_free) struct tls *t = NULL;
-    const struct tls_options o = {c->redis_tls_ca, c->redis_tls_cert, c->redis_tls_key,
-                                  c->redis_tls_name};
-    char error[TLS_ERROR_MAX];
     if (*c->redis_tls_cert && !*c->redis_tls_key)
         k->fault(k->ctx, "redis.tls_cert", "needs redis.tls_key");
     else if (*c->redis_tls_key && !*c->redis_tls_cert)
         k->fault(k->ctx, "redis.tls_key", "needs redis.tls_cert");
-    else if (tls_new(&o, &t, error) < 0)
-        k->fault(k->ctx, "redis.tls", "%s", error);
 }
 
 static void check_redis(const struct check *k) {

@@ -9,7 +9,8 @@ enum op_kind {
     OP_REPLACE, /* may be repeated */
     OP_ONCE,    /* may not */
     OP_MARKER,  /* writes the marker; appended anew rather than repeated */
-    OP_WORD,    /* asks for beckon:rewrite; the same */
+    OP_ASK,     /* for beckon:rewrite; the same */
+    OP_WORD,    /* sets it; may be repeated */
 };
 
 /* One command or one transaction, of one key. */

@@ -41,16 +41,15 @@ struct redis {
     char tls_error[TLS_ERROR_MAX];
 };
 
-static int prepare_tls(struct redis *r) {
-    const struct config *c = r->cfg;
-    if (!c->redis_tls)
-        return 0;
+static int read_tls(const struct config *c, struct tls **ret) {
     const struct tls_options o = {c->redis_tls_ca, c->redis_tls_cert, c->redis_tls_key,
                                   c->redis_tls_name};
     char error[TLS_ERROR_MAX];
-    int rc = tls_new(&o, &r->tls, error);
+    int rc = tls_new(&o, ret, error);
     if (rc < 0)
-        log_error("redis-tls", "error=%s", log_q(error));
+        log_error("redis-tls",
+                  "error=%s fix=\"redis.tls_ca, redis.tls_cert, redis.tls_key name files\"",
+                  log_q(error));
     return rc;
 }
 
@@ -75,7 +74,7 @@ int redis_new_at(const struct config *cfg, const struct address *node, struct re
         return -ENOMEM;
     r->cfg = cfg;
     int rc = where(r, node);
-    if (rc < 0 || (rc = prepare_tls(r)) < 0)
+    if (rc < 0 || (cfg->redis_tls && (rc = read_tls(cfg, &r->tls)) < 0))
         return rc;
     r->in = malloc(READ_BYTES);
     if (!r->in)
@@ -237,6 +236,15 @@ static int log_in(struct redis *r, int64_t deadline_us, const char *user, const 
     return rc;
 }
 
+/* Files may have been replaced since they were read, because they expire. */
+static void renew_tls(struct redis *r) {
+    struct tls *t;
+    if (read_tls(r->cfg, &t) < 0)
+        return;
+    tls_free(r->tls);
+    r->tls = t;
+}
+
 /* Connects to r->at: a transport, not yet a login. */
 static int dial(struct redis *r, int64_t deadline_us) {
     struct timeval tv = time_left(deadline_us);
@@ -257,6 +265,7 @@ static int dial(struct redis *r, int64_t deadline_us) {
     if (r->tls && r->at.port &&
         tls_open(r->tls, c->fd, r->at.host, deadline_us, &r->session, error) < 0) {
         redis_down(r, "%s", error);
+        renew_tls(r);
         return -EAGAIN;
     }
     if (replies_new(&r->replies) == 0 && answers_new(&r->answers) == 0)

@@ -244,8 +244,9 @@ static void upkeep(struct stream *s) {
     if (cache_wiped(s->cache)) {
         log_warning("rewriting", "worker=%u partitions=%zu", s->c->index, s->n_slots);
         for (size_t i = 0; i < s->n_slots; i++) {
+            /* Not from the start, or frequent news would let none come to the end. */
+            s->slots[i].rewrite_again = s->slots[i].rewriting && s->slots[i].rewrite_cursor;
             s->slots[i].rewriting = true;
-            s->slots[i].rewrite_cursor = 0;
         }
         worker_similar_again(s->worker);
     }
@@ -259,8 +260,11 @@ static void rewrite_some(struct stream *s, size_t users) {
         struct slot *slot = &s->slots[i];
         if (!slot->ready || !slot->rewriting)
             continue;
-        slot->rewriting =
-            worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_steady_ms());
+        if (worker_rewrite(s->worker, slot->lane, &slot->rewrite_cursor, users, clock_steady_ms()))
+            return;
+        slot->rewrite_cursor = 0;
+        slot->rewriting = slot->rewrite_again;
+        slot->rewrite_again = false;
         return;
     }
 }
@@ -395,14 +399,15 @@ static int open_stream(struct stream *s) {
 }
 
 static void close_stream(struct stream *s) {
-    /* Others may have had its partitions for long. */
-    if (s->end != STREAM_STOPPED && s->n_slots)
-        cache_outdated(s->cache);
+    bool had = s->n_slots > 0;
     if (s->consumer) {
         if (s->end == STREAM_STOPPED)
             stream_commit(s, false);
         rd_kafka_consumer_close(s->consumer); /* revokes: commits what is left, drops the lanes */
     }
+    /* Slots that are left now were taken without a word, others may have had them for long. */
+    if (had && (s->n_slots || s->end != STREAM_STOPPED))
+        cache_outdated(s->cache);
     while (s->n_msgs)
         rd_kafka_message_destroy(s->msgs[--s->n_msgs]);
     stream_snapshot_drop(s);

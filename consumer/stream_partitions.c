@@ -191,9 +191,8 @@ static void revoked(struct stream *s, rd_kafka_topic_partition_list_t *parts, bo
     bool committed = !lost && stream_commit(s, false);
     if (lost)
         s->must_rewind = true;
-    /* Lists of ours went, or will go, to Redis over those of the next owner. (A commit that
-     * succeeds leaves none, only notices.) */
-    if (lost || (!committed && cache_pending(s->cache)))
+    /* Lists of ours went, or will go, to Redis over those of the next owner. */
+    if (lost || cache_overwrites(s->cache))
         cache_outdated(s->cache);
     for (int i = 0; i < parts->cnt; i++) {
         struct slot *slot = slot_of(s, parts->elems[i].partition);

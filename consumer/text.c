@@ -64,7 +64,9 @@ size_t text_char(struct str s, uint32_t *ret) {
             return i;
         c = c << 6 | (p[i] & 0x3f);
     }
-    if (len > 1 || c < 0x80)
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    bool surrogate = c >= 0xd800 && c < 0xe000;
+    if ((len > 1 || c < 0x80) && c >= least[len - 1] && c <= 0x10ffff && !surrogate)
         *ret = c;
     return len;
 }

@@ -94,7 +94,7 @@ int tls_new(const struct tls_options *o, struct tls **ret, char error[TLS_ERROR_
         return -ENOMEM;
     ERR_clear_error();
     t->ctx = SSL_CTX_new(TLS_client_method());
-    t->socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK | BIO_get_new_index(), "beckon");
+    t->socket = BIO_meth_new(BIO_TYPE_SOURCE_SINK, "beckon");
     if (*o->name)
         t->name = strdup(o->name);
     if (!t->ctx || !t->socket || (*o->name && !t->name))
@@ -103,6 +103,7 @@ int tls_new(const struct tls_options *o, struct tls **ret, char error[TLS_ERROR_
     BIO_meth_set_read(t->socket, bio_read);
     BIO_meth_set_ctrl(t->socket, bio_ctrl);
     SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION);
+    SSL_CTX_set_options(t->ctx, SSL_OP_NO_RENEGOTIATION);
     SSL_CTX_set_verify(t->ctx, SSL_VERIFY_PEER, NULL);
     SSL_CTX_set_mode(t->ctx, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
     SSL_CTX_set_default_passwd_cb(t->ctx, no_passphrase);

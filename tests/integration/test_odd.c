@@ -45,6 +45,7 @@ Test(odd, one_user_and_one_item_have_half_of_all_and_come_in_bursts, .timeout = 
     feed_until_said(&feed, "a", "partition-ready", PARTITIONS);
     feed_for(&feed, 500);
     feed_some(&feed, BURST);
+    cr_assert_not(service_drained(&s), "nothing is left to die over");
     cr_assert_eq(process_end(a, SIGKILL, 5000), 128 + SIGKILL);
     a = service_run(&s, "a", NULL);
     feed_some(&feed, BURST);
@@ -67,29 +68,35 @@ Test(odd, one_user_and_one_item_have_half_of_all_and_come_in_bursts, .timeout = 
 
 struct busy {
     struct service *s;
-    atomic_bool wanted, begun;
+    atomic_bool wanted, begun, over;
 };
 
 static bool taken_over(void *arg) {
     return service_said(arg, "b", "partition-ready") >= 4;
 }
 
-/* In the midst of a batch; its heartbeats go on. */
+static bool drained(void *arg) {
+    return service_drained(arg);
+}
+
+/* In the midst of a batch, with its heartbeats going on, until another one has done its work. */
 static void be_busy(void *ctx, struct worker *w, struct input *in, size_t n) {
     struct busy *b = ctx;
     (void)w, (void)in;
     if (!n || !atomic_exchange(&b->wanted, false))
         return;
     atomic_store(&b->begun, true);
-    if (!wait_until(taken_over, b->s, 60000))
+    if (!wait_until(taken_over, b->s, 60000) || !wait_until(drained, b->s, 60000))
         test_die("nobody took the partitions over");
+    atomic_store(&b->over, true);
 }
 
-static bool begun(void *arg) {
+static bool is_true(void *arg) {
     return atomic_load((atomic_bool *)arg);
 }
 
-/* Others have its partitions, and have gone on, when it comes to writing and committing. */
+/* Others have its partitions, and have done all there was, when it comes to writing and
+ * committing. */
 Test(odd, who_is_busy_past_max_poll_interval_repeats_nothing, .timeout = 300) {
     struct service s;
     struct feed feed;
@@ -107,12 +114,11 @@ Test(odd, who_is_busy_past_max_poll_interval_repeats_nothing, .timeout = 300) {
     feed_until_said(&feed, "b", "partition-ready", 2);
     feed_for(&feed, 500);
     atomic_store(&busy.wanted, true);
-    feed_while_not(&feed, begun, &busy.begun);
-    feed_while_not(&feed, taken_over, &s);
+    feed_while_not(&feed, is_true, &busy.begun);
     feed_some(&feed, 300);
-    service_drain(&s, 60000);
+    cr_assert(wait_until(is_true, &busy.over, 120000));
     struct counts w = {&s, feed.n};
-    cr_assert(wait_until(profiles_complete, &w, 20000), "older profiles stand over newer ones");
+    cr_assert(wait_until(profiles_complete, &w, 60000), "older profiles stand over newer ones");
     cr_assert_eq(service_stop(&s), STREAM_STOPPED);
     service_end(&s, b, "b");
     feed_expect_as_even(&s, test_brokers());

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include "consumer/kafka_util.h"
 #include "tests/support/feed.h"
 
 struct fixture {
@@ -189,6 +190,55 @@ Test(outage, lists_of_a_process_that_hung_do_not_stay, .timeout = 300) {
     service_await(&f.s, "a", " lost ", 1);
     service_await(&f.s, "b", "redis-rewrite", 1);
     cr_assert(wait_until(profiles_complete, &w, 20000), "older profiles stand over newer ones");
+    service_end(&f.s, a, "a");
+    service_end(&f.s, b, "b");
+    feed_expect_as_even(&f.s, test_brokers());
+    tear_down(&f);
+}
+
+/* The group has committed all of one of the two partitions. */
+static bool one_done(void *arg) {
+    struct service *s = arg;
+    autofree(kafka_list_free) rd_kafka_topic_partition_list_t *list =
+        rd_kafka_topic_partition_list_new(2);
+    for (int p = 0; p < 2; p++)
+        rd_kafka_topic_partition_list_add(list, s->clickstream, p);
+    if (rd_kafka_committed(s->probe, list, 10000))
+        return false;
+    for (int p = 0; p < 2; p++) {
+        int64_t low, high;
+        if (!kafka_ends(s->probe, s->clickstream, p, &low, &high, 10000) &&
+            list->elems[p].offset == high)
+            return true;
+    }
+    return false;
+}
+
+/* It gave its partition up in order, with nothing left to commit, but had lists in hand that it
+ * could not write; those it writes when it reaches Redis again, later than the next owner. */
+Test(outage, lists_of_a_partition_given_up_do_not_stay, .timeout = 300) {
+    struct fixture f;
+    set_up(&f, kafka_start(1), 2);
+    service_option(&f.s, "redis.profile_interval=0ms");
+    pid_t a = service_run(&f.s, "a", NULL);
+    feed_until_said(&f.feed, "a", "partition-ready", 2);
+    feed_some(&f.feed, 300);
+    service_drain(&f.s, 60000);
+    service_end(&f.s, a, "a");
+    redis_server_kill(f.s.redis);
+    a = service_run(&f.s, "a", NULL);
+    service_await(&f.s, "a", "redis-away", 1);
+    pid_t b = service_run(&f.s, "b", NULL);
+    service_await(&f.s, "b", "partition-ready", 1);
+    kill(a, SIGSTOP); /* as if only its way to Redis were broken any longer */
+    service_redis_restart(&f.s);
+    feed_some(&f.feed, 600);
+    kafka_flush(f.kafka);
+    cr_assert(wait_until(one_done, &f.s, 60000));
+    kill(a, SIGCONT);
+    service_drain(&f.s, 60000);
+    struct counts w = {&f.s, f.feed.n};
+    cr_assert(wait_until(profiles_complete, &w, 60000), "older profiles stand over newer ones");
     service_end(&f.s, a, "a");
     service_end(&f.s, b, "b");
     feed_expect_as_even(&f.s, test_brokers());

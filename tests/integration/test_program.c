@@ -98,8 +98,11 @@ Test(program, told_to_stop_while_no_broker_answers_it_does, .init = make, .fini 
 }
 
 Test(program, tls_to_redis_without_what_it_needs_is_a_clear_error, .init = make, .fini = clear) {
-    cr_assert_eq(RUN("top", "ute", "--redis.tls=true", "--redis.tls_ca=/none.pem"), EXIT_USAGE);
+    cr_assert_eq(RUN("top", "ute", "--redis.tls=true", "--redis.tls_ca=/none.pem"), EXIT_FAILED);
     SAID("/none.pem: No such file or directory");
+    cr_assert_eq(RUN("run", "--redis.tls=true", "--redis.tls_ca=/none.pem"), EXIT_USAGE);
+    SAID("/none.pem: No such file or directory");
+    cr_assert_eq(RUN("config", "--redis.tls=true", "--redis.tls_ca=/none.pem"), EXIT_DONE);
     cr_assert_eq(RUN("top", "ute", "--redis.tls=true", "--redis.tls_cert=/c.pem"), EXIT_USAGE);
     SAID("redis.tls_cert: needs redis.tls_key");
 }

@@ -16,13 +16,14 @@ struct fixture {
     struct nodes nodes;
     struct config *cfg;
     struct cache *cache;
+    const char *timeout; /* redis.timeout; NULL: long */
 };
 
 /* `ca`, `who`: files in the nodes' folder, without ending; `who` NULL: no certificate. */
 static void open_cache(struct fixture *f, int port, const char *ca, const char *who,
                        const char *name, bool cluster) {
     log_set_level(LOG_ERROR);
-    char option[6][160];
+    char option[7][160];
     size_t n = 0;
     snprintf(option[n++], sizeof option[0], "redis.address=127.0.0.1:%d", port);
     snprintf(option[n++], sizeof option[0], "redis.tls_ca=%s/%s.pem", f->nodes.dir.path, ca);
@@ -32,10 +33,11 @@ static void open_cache(struct fixture *f, int port, const char *ca, const char *
         snprintf(option[n++], sizeof option[0], "redis.tls_cert=%s/%s.pem", f->nodes.dir.path, who);
         snprintf(option[n++], sizeof option[0], "redis.tls_key=%s/%s.key", f->nodes.dir.path, who);
     }
-    char *options[9] = {"redis.tls=true", "redis.timeout=1s", "app.instance=a1"};
+    snprintf(option[n++], sizeof option[0], "redis.timeout=%s", f->timeout ? f->timeout : "20s");
+    char *options[9] = {"redis.tls=true", "app.instance=a1"};
     for (size_t i = 0; i < n; i++)
-        options[3 + i] = option[i];
-    cr_assert_eq(config_load(NULL, options, 3 + n, &f->cfg), 0);
+        options[2 + i] = option[i];
+    cr_assert_eq(config_load(NULL, options, 2 + n, &f->cfg), 0);
     cr_assert_eq(cache_new(f->cfg, &f->cache), 0);
 }
 
@@ -144,6 +146,7 @@ Test(tls, strangers_are_not_talked_to, .timeout = 120) {
     expect_refused(&f, "its certificate: IP address mismatch");
     open_cache(&f, port, "ca", NULL, "redis.test", false);
     expect_refused(&f, "certificate"); /* an alert, or a reset */
+    f.timeout = "1s";
     open_cache(&f, f.nodes.port[0], "ca", "client", "redis.test", false);
     expect_refused(&f, "does it speak TLS?");
     kill(f.nodes.pid[0], SIGSTOP);
@@ -154,9 +157,32 @@ Test(tls, strangers_are_not_talked_to, .timeout = 120) {
                        cache_error(f.cache));
     kill(f.nodes.pid[0], SIGCONT);
     close_cache(&f);
+    f.timeout = NULL;
     /* By an authority's word alone. */
     open_cache(&f, port, "ca", "client", "*", false);
     put_all(&f, 0, 1);
+    cr_assert(wait_until(stored, f.cache, 20000), "%s", cache_error(f.cache));
+    close_cache(&f);
+    nodes_free(&f.nodes);
+}
+
+static void copy(struct fixture *f, const char *from, const char *to) {
+    autofree(free) char *a = temp_dir_file(&f->nodes.dir, from);
+    autofree(free) char *b = temp_dir_file(&f->nodes.dir, to);
+    size_t n;
+    autofree(free) char *text = read_file(a, &n);
+    write_file(b, text, n);
+}
+
+/* Certificates are replaced before they expire; nobody is started anew for that. */
+Test(tls, files_are_read_again_when_they_no_longer_do, .timeout = 120) {
+    struct fixture f;
+    start(&f);
+    copy(&f, "stranger.pem", "trusted.pem");
+    open_cache(&f, f.nodes.tls_port[0], "trusted", "client", "redis.test", false);
+    put_all(&f, 0, 1);
+    cr_assert_eq(cache_wait(f.cache), -EAGAIN);
+    copy(&f, "ca.pem", "trusted.pem");
     cr_assert(wait_until(stored, f.cache, 20000), "%s", cache_error(f.cache));
     close_cache(&f);
     nodes_free(&f.nodes);

@@ -6,7 +6,7 @@
 #include "tests/storm/storm.h"
 #include "tests/support/feed.h"
 
-enum { DRAIN_MS = 300000, SHARED_MIN = 10 /* of 20 */ };
+enum { DRAIN_MS = 300000, SETTLE_MS = 30000, SHARED_MIN = 10 /* of 20 */ };
 
 /* What came of it: found wanting, said and counted. */
 struct verdict {
@@ -226,6 +226,31 @@ static uint64_t came_in(struct service *s) {
         n += (uint64_t)high;
     }
     return n;
+}
+
+struct account {
+    struct service *s;
+    uint64_t events;
+};
+
+static bool accounted(void *arg) {
+    const struct account *a = arg;
+    struct texts t;
+    profiles(a->s, &t);
+    uint64_t n = events_of(&t);
+    texts_free(&t);
+    return n == a->events;
+}
+
+void storm_settle(struct storm *st) {
+    struct texts dead;
+    letters(&st->s, &dead);
+    struct account a = {&st->s, came_in(&st->s) - dead.n};
+    texts_free(&dead);
+    int64_t since = test_clock_ms();
+    bool settled = wait_until(accounted, &a, SETTLE_MS);
+    storm_say(st, "profiles %s after %lld ms", settled ? "settled" : "NOT SETTLED",
+              (long long)(test_clock_ms() - since));
 }
 
 bool storm_check(struct storm *st) {

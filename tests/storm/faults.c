@@ -316,5 +316,7 @@ const struct fault storm_faults[] = {
 const size_t storm_n_faults = ARRAY_LEN(storm_faults);
 
 static void strike_mix(struct storm *st) {
-    storm_faults[storm_draw(st, ARRAY_LEN(storm_faults) - 1)].strike(st);
+    const struct fault *f = &storm_faults[storm_draw(st, ARRAY_LEN(storm_faults) - 1)];
+    storm_say(st, "%s", f->name);
+    f->strike(st);
 }

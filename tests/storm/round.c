@@ -226,6 +226,7 @@ bool storm_round(struct storm *st, const struct fault *fault, struct row *row, s
     feeder_stop(&st->feeder);
     caught_up(st, test_clock_ms());
     service_drain(s, DRAIN_MS);
+    storm_settle(st);
     for (int i = 0; i < STORM_PROCESSES; i++)
         storm_end(st, i, SIGTERM);
     struct row sum = {0};

@@ -121,5 +121,10 @@ void strike_redis_cut(struct storm *st);
 void prepare_registry(struct storm *st, struct service *s);
 void strike_registry(struct storm *st);
 
-/* check.c: compares with a run without faults. The processes have ended. */
+/* check.c */
+/* A Redis that was emptied just now is being filled again, and lists that a hung process wrote too
+ * late are being replaced: waits until profiles account for all events, for half a minute at most.
+ */
+void storm_settle(struct storm *st);
+/* Compares with a run without faults. The processes have ended. */
 bool storm_check(struct storm *st);
