@@ -385,19 +385,25 @@ int globals_start(struct world *w, struct metrics *m, const atomic_bool *leads,
     g->leading = leads;
     g->stop = stop;
     snprintf(g->model_topic, sizeof g->model_topic, "beckon-%s-model", g->cfg->app_name);
-    const char *const consume[] = {"group.id",
-                                   g->cfg->app_name, /* not to join it */
-                                   "enable.auto.commit",
-                                   "false",
-                                   "auto.offset.reset",
-                                   "earliest",
-                                   "isolation.level",
-                                   "read_committed",
-                                   "enable.partition.eof",
-                                   "true",
-                                   "fetch.wait.max.ms",
-                                   "100", /* how long an end takes to be seen */
-                                   NULL};
+    const char *const consume[] = {
+        "group.id",
+        g->cfg->app_name, /* not to join it */
+        "enable.auto.commit",
+        "false",
+        "auto.offset.reset",
+        "earliest",
+        "isolation.level",
+        "read_committed",
+        "enable.partition.eof",
+        "true",
+        "fetch.wait.max.ms",
+        "100", /* how long an end takes to be seen */
+        "queued.max.messages.kbytes",
+        "131072", /* a full queue costs a second, see the restorer */
+        "queued.min.messages",
+        "10000000",
+        NULL,
+    };
     int r = decoder_new(g->cfg, &g->decoder);
     if (r == 0)
         r = hearing_new(w, m, &g->hearing);

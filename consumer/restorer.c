@@ -16,6 +16,8 @@ enum {
     ENDS_TIMEOUT_MS = 10000,
     ENDS_WAIT_MS = 200,
     ENDS_SAY_US = 5000000,
+    QUEUES_KB = 256 * 1024, /* fetched and not yet applied, by all readers together … */
+    QUEUE_LEAST_KB = 32 * 1024,
 };
 
 /* Where a partition stands. The worker moves it but for WANTED → READY or FAILED. */
@@ -402,6 +404,10 @@ void restorer_give_back(struct restorer *r, int32_t partition, struct lane *lane
 static int start_reader(struct restorer *r, size_t i) {
     struct reader *d = &r->reader[i];
     *d = (struct reader){.r = r, .index = (int)i, .follows = i >= r->n_restore};
+    /* A consumer whose queue is full looks again after a second (before librdkafka 2.2 always,
+     * later by default): it must hold what is applied meanwhile, or restoring stands still. */
+    char queue_kb[24];
+    snprintf(queue_kb, sizeof queue_kb, "%d", MAX(QUEUES_KB / (int)r->n_readers, QUEUE_LEAST_KB));
     const char *const props[] = {
         "group.id",
         r->cfg->app_name, /* never joined */
@@ -414,7 +420,9 @@ static int start_reader(struct restorer *r, size_t i) {
         "auto.offset.reset",
         "earliest", /* a changelog is always read whole */
         "queued.max.messages.kbytes",
-        "32768",
+        queue_kb,
+        "queued.min.messages",
+        "10000000", /* bytes decide */
         /* The changelog's end is seen by an empty fetch. */
         "fetch.wait.max.ms",
         d->follows ? "500" : "10",
