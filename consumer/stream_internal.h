@@ -32,7 +32,7 @@ struct slot {
                              * known */
     int64_t changelog_sent; /* the same if the commit that is under way succeeds */
     uint32_t rewrite_cursor;
-    bool rewriting, rewrite_again; /* another whole round after this one */
+    bool rewriting, rewrite_again;            /* another whole round after this one */
     int64_t snapshot_due_us, snapshot_offset; /* the last snapshot's place in the changelog */
     int64_t first_offset;                     /* first event ever taken; -1: none */
     uint64_t drops_committed;                 /* lane->drops_seen at the last commit */

@@ -12,8 +12,8 @@ enum text_rule {
  * points beyond U+10FFFF are no UTF-8 (RFC 3629). */
 size_t text_bad_at(struct str s, enum text_rule rule);
 
-/* For showing what need not be UTF-8: the character that s begins with (s.n > 0), 0 for what is none;
- * returns its bytes. */
+/* For showing what need not be UTF-8: the character that s begins with (s.n > 0), 0 for what is
+ * none; returns its bytes. */
 size_t text_char(struct str s, uint32_t *ret);
 /* A terminal would obey this character, break the line or turn the direction of what follows. */
 bool text_commands(uint32_t c);
