@@ -261,11 +261,13 @@ static int dial(struct redis *r, int64_t deadline_us) {
     if (r->at.port)
         redisEnableKeepAlive(c);
     char error[TLS_ERROR_MAX];
+    /* A certificate of ours may be refused after the handshake only. */
+    if (r->tls && r->failures)
+        renew_tls(r);
     /* Redis speaks it over TCP only. */
     if (r->tls && r->at.port &&
         tls_open(r->tls, c->fd, r->at.host, deadline_us, &r->session, error) < 0) {
         redis_down(r, "%s", error);
-        renew_tls(r);
         return -EAGAIN;
     }
     if (replies_new(&r->replies) == 0 && answers_new(&r->answers) == 0)

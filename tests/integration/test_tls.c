@@ -174,15 +174,24 @@ static void copy(struct fixture *f, const char *from, const char *to) {
     write_file(b, text, n);
 }
 
+static bool refused_there(void *arg) {
+    return cache_wait(arg) < 0 && !strstr(cache_error(arg), "its certificate");
+}
+
 /* Certificates are replaced before they expire; nobody is started anew for that. */
 Test(tls, files_are_read_again_when_they_no_longer_do, .timeout = 120) {
     struct fixture f;
     start(&f);
     copy(&f, "stranger.pem", "trusted.pem");
-    open_cache(&f, f.nodes.tls_port[0], "trusted", "client", "redis.test", false);
+    copy(&f, "stranger.pem", "mine.pem");
+    copy(&f, "stranger.key", "mine.key");
+    open_cache(&f, f.nodes.tls_port[0], "trusted", "mine", "redis.test", false);
     put_all(&f, 0, 1);
     cr_assert_eq(cache_wait(f.cache), -EAGAIN);
-    copy(&f, "ca.pem", "trusted.pem");
+    copy(&f, "ca.pem", "trusted.pem"); /* now it is the server that refuses */
+    cr_assert(wait_until(refused_there, f.cache, 20000), "%s", cache_error(f.cache));
+    copy(&f, "client.pem", "mine.pem");
+    copy(&f, "client.key", "mine.key");
     cr_assert(wait_until(stored, f.cache, 20000), "%s", cache_error(f.cache));
     close_cache(&f);
     nodes_free(&f.nodes);
