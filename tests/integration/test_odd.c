@@ -9,28 +9,6 @@
 
 enum { PARTITIONS = 16, FEW = 12 /* users: some partitions have none */, BURST = 4000 };
 
-static double events_of(struct service *s, const char *user) {
-    char key[48];
-    snprintf(key, sizeof key, "beckon:user:{%s}", user);
-    return service_field(s, key, "events");
-}
-
-struct counts {
-    struct service *s;
-    double events;
-};
-
-static bool profiles_complete(void *arg) {
-    struct counts *w = arg;
-    double sum = 0;
-    for (int u = 0; u < FEED_USERS; u++) {
-        char id[16];
-        snprintf(id, sizeof id, "u%d", u);
-        sum += MAX(events_of(w->s, id), 0.0); /* -1: no such user */
-    }
-    return sum == w->events;
-}
-
 /* While it is at the burst the process dies. */
 Test(odd, one_user_and_one_item_have_half_of_all_and_come_in_bursts, .timeout = 300) {
     struct service s;
@@ -50,9 +28,8 @@ Test(odd, one_user_and_one_item_have_half_of_all_and_come_in_bursts, .timeout = 
     a = service_run(&s, "a", NULL);
     feed_some(&feed, BURST);
     service_drain(&s, 90000);
-    struct counts w = {&s, feed.n};
-    cr_assert(wait_until(profiles_complete, &w, 20000), "profiles are incomplete");
-    cr_assert_gt(events_of(&s, "u0"), 0.45 * feed.n);
+    cr_assert(wait_until(feed_is_in_profiles, &feed, 20000), "profiles are incomplete");
+    cr_assert_gt(service_field(&s, "beckon:user:{u0}", "events"), 0.45 * feed.n);
     cr_assert_eq(service_keys(&s, "beckon:top:*"), FEW);
     int silent = 0;
     for (int p = 0; p < PARTITIONS; p++) {
@@ -117,8 +94,8 @@ Test(odd, who_is_busy_past_max_poll_interval_repeats_nothing, .timeout = 300) {
     feed_while_not(&feed, is_true, &busy.begun);
     feed_some(&feed, 300);
     cr_assert(wait_until(is_true, &busy.over, 120000));
-    struct counts w = {&s, feed.n};
-    cr_assert(wait_until(profiles_complete, &w, 60000), "older profiles stand over newer ones");
+    cr_assert(wait_until(feed_is_in_profiles, &feed, 60000),
+              "older profiles stand over newer ones");
     cr_assert_eq(service_stop(&s), STREAM_STOPPED);
     service_end(&s, b, "b");
     feed_expect_as_even(&s, test_brokers());

@@ -149,23 +149,6 @@ Test(outage, stopping_while_redis_is_away_loses_nothing, .timeout = 300) {
     tear_down(&f);
 }
 
-struct counts {
-    struct service *s;
-    double events;
-};
-
-/* Every profile in Redis has all events of its user. */
-static bool profiles_complete(void *arg) {
-    struct counts *w = arg;
-    double sum = 0;
-    for (int u = 0; u < FEED_USERS; u++) {
-        char key[32];
-        snprintf(key, sizeof key, "beckon:user:{u%d}", u);
-        sum += service_field(w->s, key, "events");
-    }
-    return sum == w->events;
-}
-
 /* What it had collected for Redis before it hung, it writes when it wakes: over what the process
  * wrote that has its partition by now. */
 Test(outage, lists_of_a_process_that_hung_do_not_stay, .timeout = 300) {
@@ -184,12 +167,12 @@ Test(outage, lists_of_a_process_that_hung_do_not_stay, .timeout = 300) {
     feed_until_said(&f.feed, "b", "partition-ready", 1);
     feed_some(&f.feed, 300);
     service_drain(&f.s, 60000);
-    struct counts w = {&f.s, f.feed.n};
-    cr_assert(wait_until(profiles_complete, &w, 20000), "profiles are incomplete");
+    cr_assert(wait_until(feed_is_in_profiles, &f.feed, 20000), "profiles are incomplete");
     kill(a, SIGCONT);
     service_await(&f.s, "a", " lost ", 1);
     service_await(&f.s, "b", "redis-rewrite", 1);
-    cr_assert(wait_until(profiles_complete, &w, 20000), "older profiles stand over newer ones");
+    cr_assert(wait_until(feed_is_in_profiles, &f.feed, 20000),
+              "older profiles stand over newer ones");
     service_end(&f.s, a, "a");
     service_end(&f.s, b, "b");
     feed_expect_as_even(&f.s, test_brokers());
@@ -237,8 +220,8 @@ Test(outage, lists_of_a_partition_given_up_do_not_stay, .timeout = 300) {
     cr_assert(wait_until(one_done, &f.s, 60000));
     kill(a, SIGCONT);
     service_drain(&f.s, 60000);
-    struct counts w = {&f.s, f.feed.n};
-    cr_assert(wait_until(profiles_complete, &w, 60000), "older profiles stand over newer ones");
+    cr_assert(wait_until(feed_is_in_profiles, &f.feed, 60000),
+              "older profiles stand over newer ones");
     service_end(&f.s, a, "a");
     service_end(&f.s, b, "b");
     feed_expect_as_even(&f.s, test_brokers());

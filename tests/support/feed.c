@@ -126,6 +126,17 @@ void service_end(struct service *s, pid_t pid, const char *instance) {
 
 /* ---- comparing ---- */
 
+bool feed_is_in_profiles(void *feed) {
+    const struct feed *f = feed;
+    double sum = 0;
+    for (int u = 0; u < FEED_USERS; u++) {
+        char key[32];
+        snprintf(key, sizeof key, "beckon:user:{u%d}", u);
+        sum += MAX(service_field(f->s, key, "events"), 0.0); /* -1: no such user */
+    }
+    return sum == f->n;
+}
+
 static void expect_same(struct service *a, struct service *b, bool triggers, bool isolated) {
     struct sents x, y;
     const char *what = triggers ? "triggers" : "decisions";

@@ -32,6 +32,10 @@ void feed_while_not(struct feed *f, bool (*done)(void *arg), void *arg);
 /* The same until the instance's log has a text so often. */
 void feed_until_said(struct feed *f, const char *instance, const char *text, size_t times);
 
+/* Whether the profiles in Redis, which must have no redis.profile_interval, have all of its events,
+ * as they do when each user's newest is there; for wait_until. */
+bool feed_is_in_profiles(void *feed);
+
 /* Runs another deployment evenly over the same topics; fails the test unless both sent and
  * decided the same, nothing twice, and within the caps. `isolated`: false on a cluster that
  * shows aborted records, where repeated ones count once. */
