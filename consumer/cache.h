@@ -97,6 +97,7 @@ const char *cache_error(const struct cache *c); /* the last failure, for the log
 void cache_key(struct buf *out, const char *prefix, const char *kind, struct str tag);
 /* Appends an id with '{', '}', '%', control bytes and DEL as %XX; and the reverse. */
 void id_escape(struct buf *out, struct str id);
+void id_escape_all(struct buf *out, struct str bytes); /* every byte of it */
 void id_unescape(struct buf *out, struct str text);
 
 /* A profile's fields as text, for cache_user: calls put for each; `value` is NUL-terminated

@@ -53,8 +53,9 @@ struct cache {
 /* ---- cache.c ---- */
 void cache_put_markers(struct cache *c); /* of all nodes connected */
 void cache_put_marker(struct cache *c, struct pipe *p);
-void cache_ask_word(struct cache *c);
-void cache_put_word(struct cache *c);
+void cache_ask_word(struct cache *c); /* for beckon:rewrite */
+void cache_put_word(struct cache *c); /* a new one there; c->outdated stays without memory */
+/* It changes nothing for readers, and is asked anew rather than repeated. */
 static inline bool op_looks(const struct op *op) {
     return op->kind == OP_MARKER || op->kind == OP_ASK;
 }

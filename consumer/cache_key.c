@@ -4,8 +4,15 @@ static bool is_plain(uint8_t b) {
     return b >= 0x20 && b != 0x7f && b != '{' && b != '}' && b != '%';
 }
 
-void id_escape(struct buf *out, struct str id) {
+void id_escape_all(struct buf *out, struct str bytes) {
     static const char hex[] = "0123456789ABCDEF";
+    for (size_t i = 0; i < bytes.n; i++) {
+        uint8_t b = (uint8_t)bytes.p[i];
+        buf_put(out, (char[]){'%', hex[b >> 4], hex[b & 15]}, 3);
+    }
+}
+
+void id_escape(struct buf *out, struct str id) {
     const uint8_t *p = (const uint8_t *)id.p;
     for (size_t i = 0; i < id.n;) {
         size_t run = i;
@@ -13,11 +20,8 @@ void id_escape(struct buf *out, struct str id) {
             run++;
         buf_put(out, p + i, run - i);
         i = run;
-        if (i < id.n) {
-            char text[3] = {'%', hex[p[i] >> 4], hex[p[i] & 15]};
-            buf_put(out, text, sizeof text);
-            i++;
-        }
+        if (i < id.n)
+            id_escape_all(out, (struct str){id.p + i++, 1});
     }
 }
 

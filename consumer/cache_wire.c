@@ -310,8 +310,7 @@ static void wait_for_any(const struct cache *c, int64_t deadline_us) {
         fds[n++] = (struct pollfd){.fd = redis_fd(p->redis),
                                    .events = (short)(POLLIN | (pipe_sent(p) ? 0 : POLLOUT))};
     }
-    int64_t us = MAX(deadline_us - clock_mono_us(), (int64_t)0);
-    poll(fds, n, (int)MIN((us + 999) / 1000, (int64_t)INT32_MAX));
+    poll(fds, n, clock_ms_until(deadline_us));
 }
 
 /* After all pipes came to rest, something having gone wrong: 0 if it makes sense to go on at

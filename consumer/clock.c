@@ -33,6 +33,11 @@ int64_t clock_mono_us(void) {
     return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+int clock_ms_until(int64_t deadline_us) {
+    int64_t us = deadline_us - clock_mono_us(), ms = us / 1000 + (us % 1000 > 0);
+    return us <= 0 ? 0 : ms > INT32_MAX ? INT32_MAX : (int)ms;
+}
+
 int64_t clock_cpu_us(void) {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);

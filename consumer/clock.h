@@ -9,4 +9,6 @@ int64_t clock_wall_ms(void);
  */
 int64_t clock_steady_ms(void);
 int64_t clock_mono_us(void);
+/* For poll: how long until a time of clock_mono_us, rounded up; 0: it is past. */
+int clock_ms_until(int64_t deadline_us);
 int64_t clock_cpu_us(void); /* processor time of this thread */

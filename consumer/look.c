@@ -57,21 +57,13 @@ struct buf look_id(const char *arg, bool escaped) {
     return b;
 }
 
-static void put_hex(struct buf *out, const char *p, size_t n) {
-    for (size_t i = 0; i < n; i++) {
-        char text[4];
-        snprintf(text, sizeof text, "%%%02X", (uint8_t)p[i]);
-        buf_put(out, text, 3);
-    }
-}
-
 /* As %XX what plays tricks on a terminal or is no UTF-8; `id`: the rest as in keys. */
 static void present(struct buf *out, struct str s, bool id) {
     uint32_t c;
     for (size_t i = 0, n; i < s.n; i += n) {
         n = text_char((struct str){s.p + i, s.n - i}, &c);
         if (!c || text_commands(c))
-            put_hex(out, s.p + i, n);
+            id_escape_all(out, (struct str){s.p + i, n});
         else if (id)
             id_escape(out, (struct str){s.p + i, n});
         else
@@ -117,10 +109,11 @@ json_t *look_json(struct str id) {
         return j;
     struct buf b = {0};
     for (size_t i = 0; i < id.n; i++) {
+        struct str byte = {id.p + i, 1};
         if ((uint8_t)id.p[i] < 0x80)
-            id_escape(&b, (struct str){id.p + i, 1});
+            id_escape(&b, byte);
         else
-            put_hex(&b, id.p + i, 1);
+            id_escape_all(&b, byte);
     }
     j = json_stringn((const char *)b.p, b.n);
     buf_free(&b);

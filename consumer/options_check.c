@@ -60,18 +60,16 @@ static void check_tls(const struct check *k) {
     const struct config *c = k->c;
     const struct {
         const char *key, *value;
-    } needs[] = {{"redis.tls_ca", c->redis_tls_ca},
-                 {"redis.tls_cert", c->redis_tls_cert},
-                 {"redis.tls_key", c->redis_tls_key},
-                 {"redis.tls_name", c->redis_tls_name}};
-    for (size_t i = 0; i < ARRAY_LEN(needs) && !c->redis_tls; i++)
-        if (*needs[i].value)
-            k->fault(k->ctx, needs[i].key, "has no use while redis.tls is false");
-    if (!c->redis_tls)
-        return;
-    if (*c->redis_tls_cert && !*c->redis_tls_key)
+    } of_tls[] = {{"redis.tls_ca", c->redis_tls_ca},
+                  {"redis.tls_cert", c->redis_tls_cert},
+                  {"redis.tls_key", c->redis_tls_key},
+                  {"redis.tls_name", c->redis_tls_name}};
+    for (size_t i = 0; i < ARRAY_LEN(of_tls); i++)
+        if (!c->redis_tls && *of_tls[i].value)
+            k->fault(k->ctx, of_tls[i].key, "has no use while redis.tls is false");
+    if (c->redis_tls && *c->redis_tls_cert && !*c->redis_tls_key)
         k->fault(k->ctx, "redis.tls_cert", "needs redis.tls_key");
-    else if (*c->redis_tls_key && !*c->redis_tls_cert)
+    if (c->redis_tls && *c->redis_tls_key && !*c->redis_tls_cert)
         k->fault(k->ctx, "redis.tls_key", "needs redis.tls_cert");
 }
 

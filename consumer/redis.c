@@ -245,6 +245,18 @@ static void renew_tls(struct redis *r) {
     r->tls = t;
 }
 
+/* TLS, if it is to be; Redis speaks it over TCP only. */
+static int secure(struct redis *r, int64_t deadline_us) {
+    if (!r->tls || !r->at.port)
+        return 0;
+    if (r->failures) /* not of a handshake alone: ours may be refused after it only */
+        renew_tls(r);
+    if (tls_open(r->tls, r->ctx->fd, r->at.host, deadline_us, &r->session, r->tls_error) == 0)
+        return 0;
+    redis_down(r, "%s", r->tls_error);
+    return -EAGAIN;
+}
+
 /* Connects to r->at: a transport, not yet a login. */
 static int dial(struct redis *r, int64_t deadline_us) {
     struct timeval tv = time_left(deadline_us);
@@ -260,16 +272,8 @@ static int dial(struct redis *r, int64_t deadline_us) {
     redisSetTimeout(c, time_left(deadline_us));
     if (r->at.port)
         redisEnableKeepAlive(c);
-    char error[TLS_ERROR_MAX];
-    /* A certificate of ours may be refused after the handshake only. */
-    if (r->tls && r->failures)
-        renew_tls(r);
-    /* Redis speaks it over TCP only. */
-    if (r->tls && r->at.port &&
-        tls_open(r->tls, c->fd, r->at.host, deadline_us, &r->session, error) < 0) {
-        redis_down(r, "%s", error);
+    if (secure(r, deadline_us) < 0)
         return -EAGAIN;
-    }
     if (replies_new(&r->replies) == 0 && answers_new(&r->answers) == 0)
         return 0;
     redis_down(r, "out of memory");
@@ -401,8 +405,7 @@ int redis_reply(struct redis *r, struct reply *ret) {
 bool redis_poll(struct redis *r, bool writable, int64_t deadline_us) {
     struct pollfd p = {.fd = r->ctx->fd, .events = (short)(POLLIN | (writable ? POLLOUT : 0))};
     for (;;) {
-        int64_t us = deadline_us - clock_mono_us();
-        int n = poll(&p, 1, us > 0 ? (int)MIN((us + 999) / 1000, (int64_t)INT32_MAX) : 0);
+        int n = poll(&p, 1, clock_ms_until(deadline_us));
         if (n > 0)
             return true;
         if (n == 0 || errno != EINTR)

@@ -56,19 +56,18 @@ size_t text_bad_at(struct str s, enum text_rule rule) {
 
 size_t text_char(struct str s, uint32_t *ret) {
     const uint8_t *p = (const uint8_t *)s.p;
-    size_t len = p[0] < 0xc0 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-    uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
+    size_t len = p[0] < 0x80 ? 1 : sequence(p, s.n), i = 1;
     *ret = 0;
-    for (size_t i = 1; i < len; i++) {
-        if (i == s.n || (p[i] & 0xc0) != 0x80)
-            return i;
-        c = c << 6 | (p[i] & 0x3f);
-    }
-    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
-    bool surrogate = c >= 0xd800 && c < 0xe000;
-    if ((len > 1 || c < 0x80) && c >= least[len - 1] && c <= 0x10ffff && !surrogate)
+    if (len) {
+        uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
+        for (; i < len; i++)
+            c = c << 6 | (p[i] & 0x3f);
         *ret = c;
-    return len;
+        return len;
+    }
+    while (p[0] >= 0xc0 && i < MIN(s.n, (size_t)4) && (p[i] & 0xc0) == 0x80)
+        i++;
+    return i;
 }
 
 bool text_commands(uint32_t c) {

@@ -167,9 +167,9 @@ static int shake_hands(struct tls_session *s, int64_t deadline_us, char error[TL
         ssize_t n = result(s, SSL_connect(s->ssl), &events, error);
         if (n)
             return n > 0 ? 0 : (int)n;
-        int64_t us = deadline_us - clock_mono_us();
         struct pollfd p = {.fd = s->fd, .events = events};
-        if (us <= 0 || poll(&p, 1, (int)MIN((us + 999) / 1000, (int64_t)INT32_MAX)) == 0) {
+        int ms = clock_ms_until(deadline_us);
+        if (!ms || poll(&p, 1, ms) == 0) {
             snprintf(error, TLS_ERROR_MAX, "no handshake in time; does it speak TLS?");
             return -EPROTO;
         }

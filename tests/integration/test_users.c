@@ -161,6 +161,30 @@ static double events_of(struct nodes *c, int user) {
     return 0;
 }
 
+/* Three masters, the first `replicas` of which have one. */
+static void start_clustered(struct clustered *c, struct kafka *k, struct feed *feed,
+                            size_t replicas) {
+    cluster_start(&c->nodes, 3, replicas);
+    service_open(&c->s, k, 2, feed_campaigns);
+    char address[32];
+    nodes_address(&c->nodes, 1, address);
+    service_option(&c->s, "redis.profile_interval=0ms");
+    service_option(&c->s, "redis.address=%s", address);
+    service_option(&c->s, "redis.cluster=true");
+    feed_start(feed, &c->s);
+    service_start(&c->s);
+    feed_while_not(feed, at_work, c);
+}
+
+static void end_clustered(struct clustered *c) {
+    cr_assert_eq(service_stop(&c->s), STREAM_STOPPED);
+    c->s.n_options -= 2; /* the other run has a Redis of its own */
+    feed_expect_as_even(&c->s, test_brokers());
+    c->s.n_options += 2;
+    service_close(&c->s);
+    nodes_free(&c->nodes);
+}
+
 struct counts {
     struct clustered *c;
     double events;
@@ -198,17 +222,8 @@ static bool moved(void *arg) {
 Test(users, of_a_cluster_stay_right_while_it_is_resharded, .timeout = 300) {
     struct clustered c;
     struct feed feed;
-    cluster_start(&c.nodes, 3, 0);
     autofree(kafka_free) struct kafka *kafka = kafka_start(1);
-    service_open(&c.s, kafka, 2, feed_campaigns);
-    char address[32];
-    nodes_address(&c.nodes, 2, address);
-    service_option(&c.s, "redis.profile_interval=0ms");
-    service_option(&c.s, "redis.address=%s", address);
-    service_option(&c.s, "redis.cluster=true");
-    feed_start(&feed, &c.s);
-    service_start(&c.s);
-    feed_while_not(&feed, at_work, &c);
+    start_clustered(&c, kafka, &feed, 0);
     struct moving m = {.nodes = &c.nodes};
     pthread_t thread;
     cr_assert_eq(pthread_create(&thread, NULL, move_slots, &m), 0);
@@ -219,38 +234,20 @@ Test(users, of_a_cluster_stay_right_while_it_is_resharded, .timeout = 300) {
     struct counts w = {&c, feed.n};
     cr_assert(wait_until(profiles_complete, &w, 20000), "not the newest profiles");
     cr_assert_eq(lists(&c.nodes), FEED_USERS);
-    cr_assert_eq(service_stop(&c.s), STREAM_STOPPED);
-    c.s.n_options -= 2;
-    feed_expect_as_even(&c.s, test_brokers());
-    c.s.n_options += 2;
-    service_close(&c.s);
-    nodes_free(&c.nodes);
+    end_clustered(&c);
 }
 
 /* Intake waits until the replica has taken over; nothing is lost, nothing sent twice. */
 Test(users, of_a_cluster_lose_nothing_when_a_master_dies, .timeout = 300) {
     struct clustered c;
     struct feed feed;
-    cluster_start(&c.nodes, 3, 1);
     autofree(kafka_free) struct kafka *kafka = kafka_start(1);
-    service_open(&c.s, kafka, 2, feed_campaigns);
-    char address[32];
-    nodes_address(&c.nodes, 1, address);
-    service_option(&c.s, "redis.address=%s", address);
-    service_option(&c.s, "redis.cluster=true");
-    feed_start(&feed, &c.s);
-    service_start(&c.s);
-    feed_while_not(&feed, at_work, &c);
+    start_clustered(&c, kafka, &feed, 1);
     nodes_kill(&c.nodes, 0);
     feed_while_not(&feed, paused, &c);
     feed_while_not(&feed, flowing, &c);
     feed_some(&feed, 200);
     service_drain(&c.s, 60000);
     cr_assert(wait_until(all_lists, &c, 20000), "%lld lists", lists(&c.nodes));
-    cr_assert_eq(service_stop(&c.s), STREAM_STOPPED);
-    c.s.n_options -= 2; /* the other run has a Redis of its own */
-    feed_expect_as_even(&c.s, test_brokers());
-    c.s.n_options += 2;
-    service_close(&c.s);
-    nodes_free(&c.nodes);
+    end_clustered(&c);
 }

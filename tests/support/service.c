@@ -282,38 +282,47 @@ void service_consent(struct service *s, const char *user, const char *channel, b
               (struct str){json, (size_t)n});
 }
 
-/* Committed offsets against ends, as text into `why` when they differ. */
-static bool at_end(struct service *s, char *why, size_t why_n) {
+/* Committed offsets against ends: how many partitions are there, which, and as text into `why` one
+ * that is not. */
+static int at_end(struct service *s, bool *ret, char *why, size_t why_n) {
     rd_kafka_topic_partition_list_t *list = rd_kafka_topic_partition_list_new(s->partitions);
     for (int p = 0; p < s->partitions; p++)
         rd_kafka_topic_partition_list_add(list, s->clickstream, p);
     rd_kafka_resp_err_t err = rd_kafka_committed(s->probe, list, 10000);
-    bool all = !err;
+    int there = 0, known = err ? 0 : s->partitions;
+    memset(ret, 0, (size_t)s->partitions * sizeof *ret);
     if (err)
         snprintf(why, why_n, "%s", rd_kafka_err2str(err));
-    for (int p = 0; p < s->partitions && all; p++) {
+    for (int p = 0; p < known; p++) {
         int64_t low, high;
         rd_kafka_topic_partition_t *e = &list->elems[p];
         err = kafka_ends(s->probe, s->clickstream, p, &low, &high, 10000);
-        all = !err && !e->err && (e->offset == high || (e->offset < 0 && high == 0));
-        if (!all)
+        ret[p] = !err && !e->err && (e->offset == high || (e->offset < 0 && high == 0));
+        there += ret[p];
+        if (!ret[p] && there == p) /* the first one */
             snprintf(why, why_n, "partition %d: committed %lld of %lld, %s", p,
                      (long long)e->offset, (long long)high, rd_kafka_err2str(err ? err : e->err));
     }
     rd_kafka_topic_partition_list_destroy(list);
-    return all;
+    return there;
+}
+
+int service_at_end(struct service *s, bool ret[SERVICE_PARTITIONS_MAX]) {
+    char why[256];
+    return at_end(s, ret, why, sizeof why);
 }
 
 bool service_drained(struct service *s) {
-    char why[256];
-    return at_end(s, why, sizeof why);
+    bool there[SERVICE_PARTITIONS_MAX];
+    return service_at_end(s, there) == s->partitions;
 }
 
 void service_drain(struct service *s, int64_t timeout_ms) {
     kafka_flush(s->kafka);
     int64_t end = test_clock_ms() + timeout_ms;
     char why[256] = "", before[256] = "";
-    while (!at_end(s, why, sizeof why)) {
+    bool there[SERVICE_PARTITIONS_MAX];
+    while (at_end(s, there, why, sizeof why) < s->partitions) {
         if (strcmp(why, before) != 0) { /* it gets on */
             memcpy(before, why, sizeof before);
             end = test_clock_ms() + timeout_ms;

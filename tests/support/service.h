@@ -73,6 +73,9 @@ int64_t service_now_ms(void); /* wall clock */
  * committed for `timeout_ms`. */
 void service_drain(struct service *s, int64_t timeout_ms);
 bool service_drained(struct service *s);
+enum { SERVICE_PARTITIONS_MAX = 64 };
+/* Of how many partitions that is so, and of which. */
+int service_at_end(struct service *s, bool ret[SERVICE_PARTITIONS_MAX]);
 
 /* ---- out ---- */
 struct sent { /* a trigger or a decision */
