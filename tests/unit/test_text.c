@@ -5,8 +5,8 @@
 #include <stdio.h>
 
 static void assert_text(const struct buf *b, const char *want) {
-    cr_assert(b->n == strlen(want) && memcmp(b->p, want, b->n) == 0, "'%.*s' is not '%s'",
-              (int)b->n, (char *)b->p, want);
+    cr_assert(b->n == strlen(want) && (!b->n || memcmp(b->p, want, b->n) == 0),
+              "'%.*s' is not '%s'", (int)b->n, (char *)b->p, want);
 }
 
 /* RFC 3629 by decoding, one code point at a time. */
